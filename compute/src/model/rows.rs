@@ -1,0 +1,112 @@
+use std::sync::Arc;
+
+use super::{
+    Freeze, FreezeScope, Instance, InstanceKey, LogIdentity, Namespace, NamespaceSettings, NodeIncarnation, Operator,
+    Position, Provider, Removal, Revision, ServiceKey, ServiceSettings, Session, SessionId, Suspicion, Tombstone,
+};
+
+/// One row to land: its value at the batch's end, or gone.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Row<K, V> {
+    Put(K, V),
+    Delete(K),
+}
+
+impl<K, V> Row<K, V> {
+    pub fn key(&self) -> &K {
+        match self {
+            Self::Put(key, _) | Self::Delete(key) => key,
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct NamespaceRow {
+    pub settings: NamespaceSettings,
+    pub created_at_ms: u64,
+    pub revision: Revision,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct ServiceRow {
+    pub settings: ServiceSettings,
+    pub created_at_ms: u64,
+    /// The last change of its settings or of any instance.
+    pub revision: Revision,
+    /// The last change of its settings: what `If-Match` compares.
+    pub settings_revision: Revision,
+    /// A register made it, nobody has described it since: it may be collected.
+    pub implicit: bool,
+    /// The last removal of an instance: the proof of an empty list.
+    pub last_removal: Option<Removal>,
+    /// Sum over its instances; checked at boot.
+    pub digest: super::Digest,
+}
+
+/// An operator's word that outlived its instance.
+#[derive(Clone, PartialEq, Debug)]
+pub struct OverrideRow {
+    pub operator: Operator,
+    /// Log time at which it ends.
+    pub until_ms: u64,
+    /// For this life of this provider only; `None`: for whoever comes.
+    pub only_for: Option<Box<Provider>>,
+}
+
+pub type SessionRow = Session;
+pub type SuspicionRow = Suspicion;
+pub type FreezeRow = Freeze;
+
+/// Which counters of an origin were applied: all up to `highest` but `gaps`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct OriginRow {
+    pub highest: u64,
+    /// Rising; all below `highest`.
+    pub gaps: Vec<u64>,
+    /// Of its last change, so that the silent can be forgotten.
+    pub last_seen: Position,
+}
+
+/// What apply carries from frame to frame beside the rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogState {
+    pub identity: LogIdentity,
+    /// Everything up to it is in the rows.
+    pub watermark: Position,
+    /// The log's time there.
+    pub time_ms: u64,
+    /// The rolling hash of everything applied.
+    pub rolling_hash: u64,
+}
+
+/// What apply reads, as rows: everything (a load) or what one range of the log changed (a landing).
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Rows {
+    pub namespaces: Vec<Row<Namespace, NamespaceRow>>,
+    pub services: Vec<Row<ServiceKey, ServiceRow>>,
+    pub instances: Vec<Row<InstanceKey, Arc<Instance>>>,
+    pub overrides: Vec<Row<InstanceKey, OverrideRow>>,
+    pub tombstones: Vec<Row<InstanceKey, Tombstone>>,
+    pub sessions: Vec<Row<SessionId, SessionRow>>,
+    pub suspicions: Vec<Row<InstanceKey, SuspicionRow>>,
+    pub freezes: Vec<Row<FreezeScope, FreezeRow>>,
+    pub origins: Vec<Row<NodeIncarnation, OriginRow>>,
+}
+
+impl Rows {
+    pub fn len(&self) -> usize {
+        self.namespaces.len()
+            + self.services.len()
+            + self.instances.len()
+            + self.overrides.len()
+            + self.tombstones.len()
+            + self.sessions.len()
+            + self.suspicions.len()
+            + self.freezes.len()
+            + self.origins.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,57 @@
+//! The one ordered stream of frames.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::model::{Entry, Frame, LogIdentity, Position};
+
+/// What the log holds now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    pub identity: LogIdentity,
+    /// The frames up to here were trimmed; [`Position::ZERO`]: none.
+    pub trimmed: Position,
+    /// The last frame; equal to `trimmed` when there is none.
+    pub last: Position,
+}
+
+#[async_trait]
+pub trait ChangeLog: Send + Sync + 'static {
+    /// Identity, start and end, as observed now. A log that was never written has the identity it will be written with.
+    async fn bounds(&self) -> Result<Bounds, LogReadError>;
+
+    /// Appends one frame, durably, behind all others. Appends of one caller keep their order only when each waits for
+    /// the one before. Dropping the future does not take the append back.
+    async fn append(&self, frame: Arc<Frame>) -> Result<Position, AppendError>;
+
+    /// The frames behind `after`, in order, without a gap, at least one and at most `max`: waits until there is one.
+    /// Never shows a frame that could still be lost. Cancel-safe.
+    async fn read(&self, after: Position, max: usize) -> Result<Vec<Entry>, LogReadError>;
+
+    /// Forgets the frames up to `upto`; the last frame is always kept.
+    async fn trim(&self, upto: Position) -> Result<(), AppendError>;
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// Nothing was written, and the log is as it was. Full disk, frame too large.
+    #[error("the log refused: {0}")]
+    Refused(String),
+    /// It may have been written, or still be: append the same frame's changes again, under the same origins.
+    #[error("unknown whether the log took it: {0}")]
+    Unknown(String),
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LogReadError {
+    /// The log does not answer; it may later.
+    #[error("the log is away: {0}")]
+    Away(String),
+    /// `after` is before what is kept: load rows first.
+    #[error("trimmed up to {trimmed}")]
+    Trimmed { trimmed: Position },
+    /// It is another log than before, or what is there can't be read: no answer from it may be used.
+    #[error("the log is unusable: {0}")]
+    Unusable(String),
+}

@@ -1,0 +1,1 @@
+//! MemoryLog, FaultyLog and the suite of the ChangeLog port.

@@ -1,0 +1,1 @@
+//! MemoryStore, FaultyStore and the suite of the PresenceStore port.
