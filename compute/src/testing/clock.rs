@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
-use crate::port::clock::{Clock, MonoMs};
 use crate::port::Chance;
+use crate::port::clock::{Clock, MonoMs};
 
 /// A clock that stands still until it is advanced.
 pub struct ManualClock {
@@ -44,9 +44,10 @@ impl Clock for ManualClock {
     fn sleep_until(&self, until: MonoMs) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         let mut now = self.mono_ms.subscribe();
         Box::pin(async move {
-            let reached = now.wait_for(|now| *now >= until).await;
-            if reached.is_err() {
-                std::future::pending::<()>().await;
+            while *now.borrow_and_update() < until {
+                if now.changed().await.is_err() {
+                    return;
+                }
             }
         })
     }

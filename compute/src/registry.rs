@@ -1,0 +1,221 @@
+//! The handle that front doors call: cheap to clone, safe from any task.
+//!
+//! Reads come from the [`Directory`] without a lock. Writes go to the applier, which decides them in order, and are
+//! answered when it has applied them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::command::{Ack, Answer, Caller, Command, KeptOverride, Outcome};
+use crate::directory::{Directory, Progress};
+use crate::error::{Error, What};
+use crate::model::limits::BEHIND_MS_MAX;
+use crate::model::{
+    InstanceKey, LeaseKind, Namespace, NamespaceRow, Revision, Selector, ServiceKey, ServiceName, SessionId,
+};
+use crate::node::{Freezing, Link, NodeStatus, Readiness};
+use crate::port::{Chance, Clock};
+use crate::view::View;
+use crate::watch::{Hub, Watch, WatchSpec, Watcher};
+
+/// What a front door needs of the node.
+#[derive(Clone)]
+pub struct Registry {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) link: Link,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) chance: Arc<dyn Chance>,
+}
+
+/// A session that this node holds for a connection. Dropping it is a lost connection: the grace begins.
+pub struct Attached {
+    pub session: SessionId,
+    pub epoch: u32,
+    pub grace_ms: u32,
+    link: Link,
+    superseded: tokio::sync::watch::Receiver<u32>,
+}
+
+impl Attached {
+    /// Resolves when another stream has taken the session over.
+    pub async fn superseded(&self) {
+        let mut newest = self.superseded.clone();
+        let _ = newest.wait_for(|newest| *newest > self.epoch).await;
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.link.session_lost(self.session, self.epoch);
+    }
+}
+
+impl Registry {
+    /// Writes, each decided by itself, in order; an outcome for each. Answers once all have come as far as `ack` says.
+    pub async fn submit(&self, caller: &Caller, ack: Ack, commands: Vec<Command>) -> Vec<Result<Outcome, Error>> {
+        self.inner.link.submit(caller, ack, commands).await
+    }
+
+    /// One write; see [`Registry::submit`].
+    pub async fn submit_one(&self, caller: &Caller, ack: Ack, command: Command) -> Result<Outcome, Error> {
+        self.submit(caller, ack, vec![command]).await.pop().unwrap_or(Err(Error::OutcomeUnknown))
+    }
+
+    /// A heartbeat of a TTL lease. Lock-free unless the instance is a suspect or not known here.
+    pub async fn renew(&self, caller: &Caller, key: &InstanceKey, generation: Option<Revision>) -> Result<(), Error> {
+        self.inner.link.may_renew()?;
+        if self.renew_here(key, generation)? {
+            return Ok(());
+        }
+        let command = Command::Renew { instance: key.clone(), generation };
+        self.submit_one(caller, Ack::Log, command).await.map(drop)
+    }
+
+    /// True when the heartbeat is noted and nothing else is to do.
+    fn renew_here(&self, key: &InstanceKey, generation: Option<Revision>) -> Result<bool, Error> {
+        let view = self.inner.directory.view(&key.service);
+        let Some(instance) = view.get(&key.id) else { return Ok(false) };
+        if instance.lease().kind() != LeaseKind::Ttl {
+            return Err(Error::LeaseKind(instance.lease().kind()));
+        }
+        match generation {
+            Some(asked) if asked > instance.generation => return Ok(false),
+            Some(asked) if asked != instance.generation => {
+                return Err(Error::GenerationMismatch { asked, current: instance.generation });
+            }
+            _ => {}
+        }
+        Ok(!instance.cell.renew(self.inner.clock.mono_ms()))
+    }
+
+    /// The newest view of a service.
+    pub fn view(&self, service: &ServiceKey) -> Arc<View> {
+        self.inner.directory.view(service)
+    }
+
+    /// The newest view of what `selector` takes of a service.
+    pub fn selected(&self, service: &ServiceKey, selector: &Selector) -> Arc<View> {
+        self.inner.directory.selected(service, selector)
+    }
+
+    /// Wakes on each change of a service, also of one that does not exist yet. Taken before a read, it misses nothing
+    /// that comes after that read.
+    pub fn watcher(&self, service: &ServiceKey) -> Watcher {
+        self.inner.hub.watcher(service)
+    }
+
+    /// A stream of events.
+    pub fn watch(&self, spec: WatchSpec) -> Result<Watch, Error> {
+        self.inner.hub.watch(self.inner.directory.clone(), self.inner.clock.clone(), spec)
+    }
+
+    /// Who watches a service now.
+    pub fn subscribers(&self, service: &ServiceKey) -> Vec<crate::watch::Subscription> {
+        self.inner.hub.subscribers(service)
+    }
+
+    /// Waits until this node has applied `wanted`, at most 5 s: then [`Error::Behind`].
+    pub async fn reach(&self, wanted: Revision) -> Result<(), Error> {
+        let mut progress = self.inner.directory.progress();
+        if progress.borrow().applied.last() >= wanted {
+            return Ok(());
+        }
+        let reached = progress.wait_for(|progress| progress.applied.last() >= wanted);
+        tokio::select! {
+            reached = reached => reached.map(drop).map_err(|_| Error::NotReady("the node stops".to_owned())),
+            () = self.inner.clock.sleep(Duration::from_millis(BEHIND_MS_MAX)) => {
+                Err(Error::Behind { at: self.progress().applied.last(), wanted })
+            }
+        }
+    }
+
+    pub fn progress(&self) -> Progress {
+        *self.inner.directory.progress().borrow()
+    }
+
+    pub fn namespace(&self, namespace: &Namespace) -> Result<NamespaceRow, Error> {
+        self.inner.directory.namespace(namespace).ok_or_else(|| Error::not_found(What::Namespace, namespace))
+    }
+
+    pub fn namespaces(&self, after: Option<&Namespace>, limit: usize) -> Vec<(Namespace, NamespaceRow)> {
+        self.inner.directory.namespaces(after, limit)
+    }
+
+    /// A page of the services of a namespace; see [`Directory::services`].
+    pub fn services(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<ServiceName>, Error> {
+        let found = self.inner.directory.services(namespace, prefix, after, limit);
+        found.ok_or_else(|| Error::not_found(What::Namespace, namespace))
+    }
+
+    /// Operators' words of a service that outlived their instances.
+    pub async fn kept_overrides(&self, service: &ServiceKey) -> Result<Vec<KeptOverride>, Error> {
+        self.inner.link.kept_overrides(service).await
+    }
+
+    /// Opens a session for a connection of this node.
+    pub async fn open_session(&self, caller: &Caller, grace_ms: u32, client: &str) -> Result<Attached, Error> {
+        let session = SessionId(self.inner.chance.bytes());
+        self.attach(caller, Command::OpenSession { session, grace_ms, client: client.into() }).await
+    }
+
+    /// Takes over a session whose token a connection has brought; the older stream, if there is one, is superseded.
+    pub async fn resume_session(&self, caller: &Caller, session: SessionId) -> Result<Attached, Error> {
+        self.attach(caller, Command::AttachSession { session }).await
+    }
+
+    async fn attach(&self, caller: &Caller, command: Command) -> Result<Attached, Error> {
+        let outcome = self.submit_one(caller, Ack::Log, command).await?;
+        let Answer::Session { session, epoch, grace_ms } = outcome.answer else {
+            return Err(Error::OutcomeUnknown);
+        };
+        let superseded = self.inner.link.session_held(session, epoch);
+        Ok(Attached { session, epoch, grace_ms, link: self.inner.link.clone(), superseded })
+    }
+
+    /// An explicit goodbye.
+    pub async fn close_session(&self, caller: &Caller, held: Attached, deregister: bool) -> Result<(), Error> {
+        let command = Command::CloseSession { session: held.session, epoch: held.epoch, deregister };
+        self.submit_one(caller, Ack::Log, command).await.map(drop)
+    }
+
+    /// Whether this node may answer, and why not.
+    pub fn readiness(&self) -> Readiness {
+        self.inner.link.readiness()
+    }
+
+    /// This node, for people: position, lag, leases, freezes, overlay.
+    pub fn status(&self) -> NodeStatus {
+        self.inner.link.status()
+    }
+
+    /// The freezes that stand.
+    pub fn freezes(&self) -> Vec<Freezing> {
+        self.inner.link.status().freezes
+    }
+
+    /// An operator's word: what is frozen may go.
+    pub async fn release_freezes(&self, caller: &Caller) -> Result<usize, Error> {
+        self.inner.link.release_freezes(caller).await
+    }
+
+    /// Stops taking new work; watchers and sessions are told to move.
+    pub fn drain(&self) {
+        self.inner.link.drain();
+    }
+
+    /// Resolves once the node drains.
+    pub async fn draining(&self) {
+        self.inner.link.draining().await;
+    }
+}

@@ -1,0 +1,1 @@
+//! Pure and synchronous: command + now -> changes, and changes -> state. The only place that decides.

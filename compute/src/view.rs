@@ -1,0 +1,138 @@
+//! What readers get: immutable snapshots of one service, with their encoded bytes.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::model::{Digest, Instance, InstanceId, Removal, Revision, Selector, ServiceKey, ServiceRow};
+
+/// Formats that a view can be kept encoded in. Doors take a number each; compute does not know what is in the bytes.
+pub const FORMATS_MAX: usize = 4;
+
+/// One encoding of a view, by its number below [`FORMATS_MAX`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Format(pub u8);
+
+impl Format {
+    pub const JSON: Self = Self(0);
+    pub const PROTO: Self = Self(1);
+}
+
+/// Bytes that are made once, on first use, and then shared by every reader.
+#[derive(Default)]
+pub struct Encoded(OnceLock<Box<[OnceLock<Bytes>; FORMATS_MAX]>>);
+
+impl Encoded {
+    pub fn get(&self, format: Format, encode: impl FnOnce() -> Bytes) -> Bytes {
+        let formats = self.0.get_or_init(Box::default);
+        formats[usize::from(format.0)].get_or_init(encode).clone()
+    }
+}
+
+/// Everything visible of one service, or of a selection of it, at exactly one revision.
+pub struct View {
+    pub service: ServiceKey,
+    /// The service itself; `None`: nobody registered it.
+    pub row: Option<Arc<ServiceRow>>,
+    /// The last change of the service or of any of its instances; [`Revision::ZERO`] for an unknown one.
+    pub revision: Revision,
+    /// Of the instances shown, without those of the overlay.
+    pub digest: Digest,
+    /// Sorted by id.
+    pub instances: Arc<Vec<Arc<Instance>>>,
+    /// Of all instances of the service, whatever the selection.
+    pub counts: Counts,
+    /// Fewer are healthy than the service's threshold, so the demand for health was not applied.
+    pub protected: bool,
+    /// How many changes in it are not in the log yet. Their instances have [`Revision::ZERO`].
+    pub overlay: u32,
+    pub encoded: Encoded,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    pub all: u32,
+    pub healthy: u32,
+    pub isolated: u32,
+}
+
+/// Why a list is empty.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Emptied<'a> {
+    /// Its last instance went: when, why, by whom.
+    Removed(&'a Removal),
+    /// There are instances, and the selection took none.
+    Filtered,
+    /// It never had one.
+    Never,
+}
+
+impl View {
+    /// The view of a service that nobody registered.
+    pub fn unknown(service: ServiceKey) -> Self {
+        Self {
+            service,
+            row: None,
+            revision: Revision::ZERO,
+            digest: Digest::default(),
+            instances: Arc::default(),
+            counts: Counts::default(),
+            protected: false,
+            overlay: 0,
+            encoded: Encoded::default(),
+        }
+    }
+
+    pub fn exists(&self) -> bool {
+        self.row.is_some() || self.overlay > 0
+    }
+
+    pub fn get(&self, id: &InstanceId) -> Option<&Arc<Instance>> {
+        let at = self.instances.binary_search_by(|i| i.id.cmp(id)).ok()?;
+        self.instances.get(at)
+    }
+
+    /// The proof of an empty list; `None` when it is not empty.
+    pub fn emptied(&self) -> Option<Emptied<'_>> {
+        if !self.instances.is_empty() {
+            return None;
+        }
+        if self.counts.all > 0 {
+            return Some(Emptied::Filtered);
+        }
+        let removal = self.row.as_ref().and_then(|row| row.last_removal.as_ref());
+        Some(removal.map_or(Emptied::Never, Emptied::Removed))
+    }
+
+    /// The instances that `selector` takes. A service below its protect threshold answers a demand for health with
+    /// all that else match.
+    pub fn select(&self, selector: &Selector) -> Self {
+        let protected = selector.asks_for_healthy() && self.is_below_threshold();
+        let spared;
+        let wanted = if protected {
+            spared = selector.protected();
+            &spared
+        } else {
+            selector
+        };
+        let instances: Vec<_> = self.instances.iter().filter(|i| wanted.matches(i)).cloned().collect();
+        let shown = instances.iter().filter(|i| i.revision != Revision::ZERO);
+        let digest = shown.fold(Digest::default(), |sum, i| sum.plus(i.digest()));
+        Self {
+            service: self.service.clone(),
+            row: self.row.clone(),
+            revision: self.revision,
+            digest,
+            instances: Arc::new(instances),
+            counts: self.counts,
+            protected,
+            overlay: self.overlay,
+            encoded: Encoded::default(),
+        }
+    }
+
+    fn is_below_threshold(&self) -> bool {
+        let threshold = self.row.as_ref().map_or(0.0, |row| row.settings.protect_threshold);
+        f64::from(self.counts.healthy) < threshold * f64::from(self.counts.all)
+    }
+}
