@@ -20,6 +20,7 @@ mod selector;
 mod service;
 mod session;
 mod text;
+mod weight;
 
 pub use change::{Author, Base, Cause, Change, Entry, Frame, Op, Origin};
 pub use digest::Digest;

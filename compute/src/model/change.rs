@@ -61,14 +61,14 @@ impl Cause {
 }
 
 /// One committed mutation of presence, with what it rests on.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Hash)]
 pub struct Change {
     pub origin: Origin,
     pub author: Author,
     pub op: Op,
 }
 
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Hash)]
 pub enum Op {
     /// Create (`Absent`) or replace the settings of a namespace.
     PutNamespace { namespace: Namespace, settings: NamespaceSettings, base: Base },
@@ -115,7 +115,7 @@ pub enum Op {
 }
 
 /// One record of the change log: what gathered while the last append was under way.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Hash)]
 pub struct Frame {
     pub identity: LogIdentity,
     pub writer: NodeIncarnation,

@@ -62,6 +62,8 @@ pub const CLIENT_NAME_BYTES_MAX: usize = 255;
 pub const BATCH_ITEMS_MAX: usize = 1_000;
 /// Most changes of one frame of the log.
 pub const FRAME_CHANGES_MAX: usize = 4_096;
+/// Heaviest frame of the log, as `Frame::weight` counts, and longest as any log encodes it, in bytes.
+pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A removal is remembered for this many log positions; a base older than that is refused.
 pub const TOMBSTONE_POSITIONS: u64 = 10_000;
 /// An origin that has been silent for this many log positions is forgotten.

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 use super::limits::{
     METADATA_BYTES_MAX, METADATA_KEY_BYTES_MAX, METADATA_KEYS_MAX, METADATA_VALUE_BYTES_MAX, NOTE_BYTES_MAX,
@@ -68,8 +69,16 @@ impl ServiceSettings {
     }
 }
 
+impl Hash for ServiceSettings {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.description, &self.owner, &self.metadata).hash(state);
+        // Adding 0 makes one of the two zeros, which are equal and so must hash alike.
+        (self.protect_threshold + 0.0).to_bits().hash(state);
+    }
+}
+
 /// What people say about a namespace.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Hash)]
 pub struct NamespaceSettings {
     pub description: Box<str>,
     pub metadata: Metadata,

@@ -16,17 +16,44 @@ pub struct Bounds {
     pub last: Position,
 }
 
+impl Bounds {
+    /// Whether there is something to read behind `after`, or the error that a read of it gets. A position that this
+    /// log does not reach is another log's, or this one lost its end: waiting for it would hide that.
+    pub fn has_behind(&self, after: Position) -> Result<bool, LogReadError> {
+        let lost = |why: String| LogReadError::Unusable(format!("asked for what is behind {after}, but {why}"));
+        if after.offset() == 0 {
+            return match self.trimmed {
+                Position::ZERO => Ok(self.last != Position::ZERO),
+                trimmed => Err(LogReadError::Trimmed { trimmed }),
+            };
+        }
+        if self.last == Position::ZERO {
+            return Err(lost("the log is empty".into()));
+        }
+        if after.generation() != self.last.generation() {
+            return Err(lost(format!("the log is of generation {}", self.last.generation())));
+        }
+        if after < self.trimmed {
+            return Err(LogReadError::Trimmed { trimmed: self.trimmed });
+        }
+        if after > self.last { Err(lost(format!("the log ends at {}", self.last))) } else { Ok(after < self.last) }
+    }
+}
+
 #[async_trait]
 pub trait ChangeLog: Send + Sync + 'static {
     /// Identity, start and end, as observed now. A log that was never written has the identity it will be written with.
     async fn bounds(&self) -> Result<Bounds, LogReadError>;
 
     /// Appends one frame, durably, behind all others. Appends of one caller keep their order only when each waits for
-    /// the one before. Dropping the future does not take the append back.
+    /// the one before. Dropping the future does not take the append back. A frame of another identity is refused, and
+    /// one beyond [`FRAME_CHANGES_MAX`](crate::model::limits::FRAME_CHANGES_MAX) or, encoded,
+    /// [`FRAME_BYTES_MAX`](crate::model::limits::FRAME_BYTES_MAX); one whose weight is within the latter is not.
     async fn append(&self, frame: Arc<Frame>) -> Result<Position, AppendError>;
 
     /// The frames behind `after`, in order, without a gap, at least one and at most `max`: waits until there is one.
-    /// Never shows a frame that could still be lost. Cancel-safe.
+    /// Never shows a frame that could still be lost. A position that the log does not reach is
+    /// [`Unusable`](LogReadError::Unusable), see [`Bounds::has_behind`]. Cancel-safe.
     async fn read(&self, after: Position, max: usize) -> Result<Vec<Entry>, LogReadError>;
 
     /// Forgets the frames up to `upto`; the last frame is always kept.
