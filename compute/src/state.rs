@@ -1,1 +1,272 @@
 //! Pure and synchronous: command + now -> changes, and changes -> state. The only place that decides.
+//!
+//! - [`State::decide`] turns a command into a change, an answer, or a refusal. It reads; it changes nothing.
+//! - [`State::apply`] takes a frame of the log. The same log gives the same state on every node: it reads nothing but
+//!   the frame and the state, no clock and no chance. Every change names what it rests on, and is ignored when that no
+//!   longer stands.
+//! - [`lease_table`] and [`freeze`] are this node's own: how old the leases are that it owns, and what is to be said to
+//!   the log about them.
+
+mod apply;
+mod decide;
+mod dirty;
+pub mod freeze;
+pub mod lease_table;
+mod origins;
+mod service;
+mod timers;
+mod tombstones;
+mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::command::KeptOverride;
+use crate::model::{
+    Freeze, FreezeScope, Instance, InstanceKey, LogIdentity, LogState, Namespace, NamespaceRow, NamespaceSettings,
+    NodeIncarnation, OverrideRow, Position, Revision, Row, Rows, ServiceKey, Session, SessionId, Suspicion,
+};
+use crate::port::store::Loaded;
+use crate::view::View;
+
+pub use apply::{Applied, LeaseEvent};
+pub use decide::{Deciding, Decision};
+pub use service::Service;
+pub use verdict::{LogBroken, Refusal, Verdict};
+
+use dirty::Dirty;
+use origins::Origins;
+use timers::{Timer, Timers};
+use tombstones::Tombstones;
+
+/// Everything that the log says, and nothing else.
+pub struct State {
+    namespaces: BTreeMap<Namespace, NamespaceState>,
+    services: HashMap<ServiceKey, Service>,
+    overrides: BTreeMap<InstanceKey, OverrideRow>,
+    tombstones: Tombstones,
+    sessions: BTreeMap<SessionId, SessionState>,
+    suspicions: BTreeMap<InstanceKey, Suspicion>,
+    freezes: BTreeMap<FreezeScope, Freeze>,
+    origins: Origins,
+    log: LogState,
+    instances: usize,
+    timers: Timers,
+    dirty: Dirty,
+}
+
+struct NamespaceState {
+    row: NamespaceRow,
+    services: usize,
+}
+
+struct SessionState {
+    row: Session,
+    leases: BTreeSet<InstanceKey>,
+}
+
+/// The rows of a store contradict each other: what was read can't be the state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    #[error("the instances of {service} have digest {found}, its row says {expected}")]
+    Digest { service: ServiceKey, expected: crate::model::Digest, found: crate::model::Digest },
+    #[error("{0} has no service row")]
+    Orphan(InstanceKey),
+    #[error("{0} has no namespace row")]
+    Homeless(ServiceKey),
+}
+
+impl State {
+    /// The state before the first frame of a log.
+    pub fn new(identity: LogIdentity) -> Self {
+        let row =
+            NamespaceRow { settings: NamespaceSettings::default(), created_at_ms: 0, revision: Revision::ZERO };
+        let default = NamespaceState { row, services: 0 };
+        Self {
+            namespaces: BTreeMap::from([(Namespace::default_namespace(), default)]),
+            services: HashMap::new(),
+            overrides: BTreeMap::new(),
+            tombstones: Tombstones::default(),
+            sessions: BTreeMap::new(),
+            suspicions: BTreeMap::new(),
+            freezes: BTreeMap::new(),
+            origins: Origins::default(),
+            log: LogState { identity, watermark: Position::ZERO, time_ms: 0, rolling_hash: 0 },
+            instances: 0,
+            timers: Timers::default(),
+            dirty: Dirty::default(),
+        }
+    }
+
+    /// The state that a store holds. `identity` is that of the log, for a store that is bound to none yet.
+    pub fn load(loaded: Loaded, identity: LogIdentity) -> Result<Self, LoadError> {
+        let mut state = Self::new(loaded.log.map_or(identity, |log| log.identity));
+        if let Some(log) = loaded.log {
+            state.log = log;
+        }
+        let rows = loaded.rows;
+        for (namespace, row) in puts(rows.namespaces) {
+            state.namespaces.insert(namespace, NamespaceState { row, services: 0 });
+        }
+        let mut digests = Vec::with_capacity(rows.services.len());
+        for (key, row) in puts(rows.services) {
+            let Some(namespace) = state.namespaces.get_mut(&key.namespace) else {
+                return Err(LoadError::Homeless(key));
+            };
+            namespace.services += 1;
+            digests.push((key.clone(), row.digest));
+            state.services.insert(key, Service::loaded(row));
+        }
+        for (key, instance) in puts(rows.instances) {
+            let Some(service) = state.services.get_mut(&key.service) else { return Err(LoadError::Orphan(key)) };
+            service.load(instance);
+            state.instances += 1;
+        }
+        for (service, expected) in digests {
+            let found = state.services.get_mut(&service).map(Service::seal).unwrap_or_default();
+            if found != expected {
+                return Err(LoadError::Digest { service, expected, found });
+            }
+        }
+        state.overrides = puts(rows.overrides).collect();
+        puts(rows.tombstones).for_each(|(key, tombstone)| state.tombstones.insert(key, tombstone));
+        for (id, row) in puts(rows.sessions) {
+            state.sessions.insert(id, SessionState { row, leases: BTreeSet::new() });
+        }
+        state.suspicions = puts(rows.suspicions).collect();
+        state.freezes = puts(rows.freezes).collect();
+        puts(rows.origins).for_each(|(node, row)| state.origins.insert(node, row));
+        state.index();
+        Ok(state)
+    }
+
+    /// Derives what the rows only imply: leases of sessions, marks of suspects, timers.
+    fn index(&mut self) {
+        for (key, service) in &self.services {
+            for instance in service.instances() {
+                let owner = instance.lease().session().and_then(|id| self.sessions.get_mut(&id));
+                if let Some(session) = owner {
+                    session.leases.insert(key.instance(instance.id.clone()));
+                }
+                if let Some(at) = instance.operator.as_ref().and_then(|o| o.expires_at_ms) {
+                    self.timers.insert(at, Timer::Override(key.instance(instance.id.clone())));
+                }
+            }
+            if let Some(at) = service.collectable_at_ms() {
+                self.timers.insert(at, Timer::Service(key.clone()));
+            }
+        }
+        for (key, kept) in &self.overrides {
+            self.timers.insert(kept.until_ms, Timer::Override(key.clone()));
+        }
+        for (key, suspicion) in &self.suspicions {
+            if let Some(instance) = self.services.get(&key.service).and_then(|s| s.get(&key.id)) {
+                instance.cell.suspect(suspicion.revision);
+            }
+        }
+    }
+
+    pub fn log(&self) -> LogState {
+        self.log
+    }
+
+    /// Everything up to here is applied.
+    pub fn position(&self) -> Position {
+        self.log.watermark
+    }
+
+    pub fn service(&self, key: &ServiceKey) -> Option<&Service> {
+        self.services.get(key)
+    }
+
+    pub fn services(&self) -> impl Iterator<Item = (&ServiceKey, &Service)> {
+        self.services.iter()
+    }
+
+    pub fn instance(&self, key: &InstanceKey) -> Option<&Arc<Instance>> {
+        self.services.get(&key.service)?.get(&key.id)
+    }
+
+    pub fn namespaces(&self) -> impl Iterator<Item = (&Namespace, &NamespaceRow)> {
+        self.namespaces.iter().map(|(name, namespace)| (name, &namespace.row))
+    }
+
+    pub fn sessions(&self) -> impl Iterator<Item = (&SessionId, &Session)> {
+        self.sessions.iter().map(|(id, session)| (id, &session.row))
+    }
+
+    pub fn session(&self, id: &SessionId) -> Option<&Session> {
+        self.sessions.get(id).map(|session| &session.row)
+    }
+
+    pub fn suspicion(&self, key: &InstanceKey) -> Option<&Suspicion> {
+        self.suspicions.get(key)
+    }
+
+    pub fn suspicions(&self) -> impl Iterator<Item = (&InstanceKey, &Suspicion)> {
+        self.suspicions.iter()
+    }
+
+    pub fn freezes(&self) -> impl Iterator<Item = (&FreezeScope, &Freeze)> {
+        self.freezes.iter()
+    }
+
+    pub fn instance_count(&self) -> usize {
+        self.instances
+    }
+
+    pub fn service_count(&self) -> usize {
+        self.services.len()
+    }
+
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Operators' words that outlived their instances.
+    pub fn kept_overrides(&self, service: &ServiceKey) -> Vec<KeptOverride> {
+        let kept = self.overrides.iter().filter(|(key, _)| key.service == *service);
+        kept.map(|(key, row)| KeptOverride { instance: key.clone(), row: row.clone() }).collect()
+    }
+
+    /// What readers get of a service.
+    pub fn view(&self, key: &ServiceKey) -> View {
+        self.services.get(key).map_or_else(|| View::unknown(key.clone()), |service| service.view(key.clone()))
+    }
+
+    /// How many rows wait to be landed.
+    pub fn unlanded(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// Takes what changed since the last time, coalesced to its values now and sorted, for landing up to
+    /// [`State::log`].
+    pub fn take_rows(&mut self) -> Rows {
+        let dirty = std::mem::take(&mut self.dirty);
+        dirty.rows(self)
+    }
+
+    /// Gives back rows that were not landed; what has changed since keeps its newer value.
+    pub fn give_back(&mut self, rows: &Rows) {
+        self.dirty.mark_all(rows);
+    }
+
+    /// The whole state as rows.
+    pub fn all_rows(&self) -> Rows {
+        Dirty::everything(self).rows(self)
+    }
+
+    fn node_of(&self, node: &NodeIncarnation) -> Option<crate::model::OriginRow> {
+        self.origins.get(*node)
+    }
+}
+
+fn puts<K, V>(rows: Vec<Row<K, V>>) -> impl Iterator<Item = (K, V)> {
+    rows.into_iter().filter_map(|row| match row {
+        Row::Put(key, value) => Some((key, value)),
+        Row::Delete(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -161,10 +161,14 @@ impl Provider {
         self.incarnation() != other.incarnation() || self.lease.session() != other.lease.session()
     }
 
-    /// True when both say that they are one life of one process: saying nothing is not enough.
-    pub fn is_same_life_as(&self, other: &Self) -> bool {
-        let named = self.incarnation().is_some() || self.lease.session().is_some();
-        named && !self.is_reborn_as(other)
+    /// True when both say that they are one process: the same named incarnation, or else the same session. Saying
+    /// nothing is not enough.
+    pub fn is_same_process_as(&self, other: &Self) -> bool {
+        match (self.incarnation(), other.incarnation()) {
+            (Some(mine), Some(its)) => mine == its,
+            (None, None) => self.lease.session().is_some() && self.lease.session() == other.lease.session(),
+            _ => false,
+        }
     }
 
     /// Bytes on the heap, for accounting.

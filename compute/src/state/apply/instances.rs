@@ -1,0 +1,219 @@
+//! What providers and operators say of instances.
+
+use std::sync::Arc;
+
+use crate::model::limits::KEEP_AFTER_EXPIRY_MS;
+use crate::model::{
+    Base, Health, Instance, InstanceKey, Lease, LeaseCell, Operator, OverrideRow, Provider, RemovalReason, Revision,
+    ServiceSettings, Tombstone,
+};
+use crate::watch::Recorded;
+
+use super::super::timers::Timer;
+use super::super::verdict::Refusal;
+use super::{Applying, LeaseEvent, Result};
+
+impl Applying<'_> {
+    pub(super) fn register(
+        &mut self,
+        key: &InstanceKey,
+        provider: &Provider,
+        base: Base,
+        epoch: Option<u32>,
+    ) -> Result {
+        self.check_session(provider.lease(), epoch)?;
+        let old = self.state.instance(key).cloned();
+        self.check_base(key, old.as_deref(), base)?;
+        if !self.state.services.contains_key(&key.service) {
+            self.make_service(&key.service, ServiceSettings::default(), true)?;
+        }
+        let is_suspect = self.state.suspicions.contains_key(key);
+        let (new, event): (Instance, fn(InstanceKey, Arc<Instance>) -> LeaseEvent) = match &old {
+            Some(old) if !old.provider.is_reborn_as(provider) => {
+                let same_terms = old.lease() == provider.lease();
+                let event = if same_terms { heard } else { began };
+                (self.replaced(old, provider), event)
+            }
+            _ => (self.born(key, old.as_deref(), provider), began),
+        };
+        if let Some(old) = &old {
+            self.leave_session(key, old);
+        }
+        if let Some(session) = provider.lease().session().and_then(|id| self.state.sessions.get_mut(&id)) {
+            session.leases.insert(key.clone());
+        }
+        if is_suspect {
+            self.clear_suspicion(key, None);
+        }
+        if old.is_none() {
+            self.state.instances += 1;
+        }
+        let instance = self.put(key, new);
+        self.tell(event(key.clone(), instance));
+        Ok(())
+    }
+
+    fn check_session(&self, lease: &Lease, epoch: Option<u32>) -> Result {
+        let Some(id) = lease.session() else { return Ok(()) };
+        let session = self.state.sessions.get(&id).ok_or(Refusal::Epoch)?;
+        if Some(session.row.epoch) == epoch { Ok(()) } else { Err(Refusal::Epoch) }
+    }
+
+    fn check_base(&self, key: &InstanceKey, old: Option<&Instance>, base: Base) -> Result {
+        match (old, base) {
+            (Some(old), Base::At(revision)) if old.revision == revision => Ok(()),
+            (None, Base::Absent(position)) => {
+                if !self.is_fresh(base) {
+                    return Err(Refusal::BaseTooOld);
+                }
+                // It came and went since the accepting node looked.
+                let removed = self.state.tombstones.get(key).map(|t| t.revision.position());
+                if removed.is_some_and(|removed| removed > position) { Err(Refusal::Base) } else { Ok(()) }
+            }
+            _ => Err(Refusal::Base),
+        }
+    }
+
+    /// The same life with another provider part.
+    fn replaced(&self, old: &Instance, provider: &Provider) -> Instance {
+        let health = if old.is_healthy() { old.health.clone() } else { Health::good(self.time_ms) };
+        Instance { provider: provider.clone(), health, revision: self.revision, ..old.clone() }
+    }
+
+    /// A new life: of an absent instance, or in the place of `old`.
+    fn born(&mut self, key: &InstanceKey, old: Option<&Instance>, provider: &Provider) -> Instance {
+        let operator = match old {
+            Some(old) => self.inherited(old, provider),
+            None => self.take_kept(key, provider),
+        };
+        Instance {
+            id: key.id.clone(),
+            provider: provider.clone(),
+            health: Health::good(self.time_ms),
+            operator,
+            registered_at_ms: self.time_ms,
+            generation: self.revision,
+            revision: self.revision,
+            cell: Arc::new(LeaseCell::default()),
+        }
+    }
+
+    /// An operator's word goes on to another process at the same address only when it was told to outlive the first.
+    fn inherited(&self, old: &Instance, provider: &Provider) -> Option<Box<Operator>> {
+        let goes_on = |o: &Operator| o.keep_ms > 0 || old.provider.is_same_process_as(provider);
+        old.operator.clone().filter(|o| goes_on(o))
+    }
+
+    fn take_kept(&mut self, key: &InstanceKey, provider: &Provider) -> Option<Box<Operator>> {
+        let kept = self.state.overrides.get(key)?;
+        let fits = kept.only_for.as_deref().is_none_or(|life| life.is_same_process_as(provider));
+        let stands = kept.until_ms > self.time_ms && kept.operator.expires_at_ms.is_none_or(|at| at > self.time_ms);
+        self.state.dirty.overrides.insert(key.clone());
+        let kept = self.state.overrides.remove(key)?;
+        if let Some(at) = kept.operator.expires_at_ms {
+            self.state.timers.insert(at, Timer::Override(key.clone()));
+        }
+        (fits && stands).then(|| Box::new(kept.operator))
+    }
+
+    pub(super) fn deregister(&mut self, key: &InstanceKey, generation: Revision, reason: RemovalReason) -> Result {
+        if self.instance(key)?.generation != generation {
+            return Err(Refusal::Generation);
+        }
+        self.remove(key, reason);
+        Ok(())
+    }
+
+    /// Takes out an instance that is there.
+    pub(super) fn remove(&mut self, key: &InstanceKey, reason: RemovalReason) {
+        let removal = self.removal(reason);
+        let Some(service) = self.state.services.get_mut(&key.service) else { return };
+        let Some(old) = service.remove(&key.id, removal.clone()) else { return };
+        self.state.instances -= 1;
+        self.leave_session(key, &old);
+        if self.state.suspicions.contains_key(key) {
+            self.clear_suspicion(key, None);
+        }
+        self.keep_override(key, &old, reason);
+        let tombstone = Tombstone { revision: self.revision, generation: old.generation };
+        self.state.tombstones.insert(key.clone(), tombstone);
+        self.state.dirty.tombstones.insert(key.clone());
+        self.state.dirty.instances.insert(key.clone());
+        self.record(&key.service, Recorded::Removed(key.id.clone(), removal));
+        self.tell(LeaseEvent::Ended { key: key.clone(), generation: old.generation });
+        self.watch_empty(&key.service);
+    }
+
+    /// An operator's word outlives its instance as long as it was told to, and a little after an expiry, for the same
+    /// process: it may only have been cut off.
+    fn keep_override(&mut self, key: &InstanceKey, old: &Instance, reason: RemovalReason) {
+        let Some(operator) = old.operator.as_deref() else { return };
+        let expired = reason == RemovalReason::Expired;
+        let (keep_ms, only_for) = match operator.keep_ms {
+            0 if expired => (KEEP_AFTER_EXPIRY_MS, Some(Box::new(old.provider.clone()))),
+            0 => return,
+            keep_ms => (keep_ms, None),
+        };
+        let until_ms = self.time_ms.saturating_add(keep_ms).min(operator.expires_at_ms.unwrap_or(u64::MAX));
+        let row = OverrideRow { operator: operator.clone(), until_ms, only_for };
+        self.state.timers.insert(until_ms, Timer::Override(key.clone()));
+        self.state.overrides.insert(key.clone(), row);
+        self.state.dirty.overrides.insert(key.clone());
+    }
+
+    fn leave_session(&mut self, key: &InstanceKey, old: &Instance) {
+        if let Some(session) = old.lease().session().and_then(|id| self.state.sessions.get_mut(&id)) {
+            session.leases.remove(key);
+        }
+    }
+
+    pub(super) fn operate(
+        &mut self,
+        key: &InstanceKey,
+        generation: Revision,
+        base: Revision,
+        operator: Option<&Operator>,
+    ) -> Result {
+        let old = self.instance(key)?;
+        if old.generation != generation {
+            return Err(Refusal::Generation);
+        }
+        if old.revision != base {
+            return Err(Refusal::Base);
+        }
+        self.set_operator(key, &old, operator);
+        Ok(())
+    }
+
+    fn set_operator(&mut self, key: &InstanceKey, old: &Instance, operator: Option<&Operator>) {
+        let revision = self.revision;
+        let operator = operator.map(|o| Box::new(Operator { revision, set_at_ms: self.time_ms, ..o.clone() }));
+        if let Some(at) = operator.as_ref().and_then(|o| o.expires_at_ms) {
+            self.state.timers.insert(at, Timer::Override(key.clone()));
+        }
+        self.put(key, Instance { operator, revision, ..old.clone() });
+    }
+
+    pub(super) fn end_override(&mut self, key: &InstanceKey, operator: Revision) -> Result {
+        if let Ok(old) = self.instance(key)
+            && old.operator.as_ref().is_some_and(|o| o.revision == operator)
+        {
+            self.set_operator(key, &old, None);
+            return Ok(());
+        }
+        if self.state.overrides.get(key).is_some_and(|kept| kept.operator.revision == operator) {
+            self.state.overrides.remove(key);
+            self.state.dirty.overrides.insert(key.clone());
+            return Ok(());
+        }
+        Err(Refusal::Absent)
+    }
+}
+
+fn began(key: InstanceKey, instance: Arc<Instance>) -> LeaseEvent {
+    LeaseEvent::Began { key, instance }
+}
+
+fn heard(key: InstanceKey, instance: Arc<Instance>) -> LeaseEvent {
+    LeaseEvent::Heard { key, instance }
+}

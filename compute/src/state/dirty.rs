@@ -1,0 +1,97 @@
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use crate::model::{
+    FreezeScope, InstanceKey, Namespace, NodeIncarnation, Row, Rows, ServiceKey, SessionId,
+};
+
+use super::State;
+
+/// The keys that changed since they were last landed.
+#[derive(Default)]
+pub(super) struct Dirty {
+    pub(super) namespaces: HashSet<Namespace>,
+    pub(super) services: HashSet<ServiceKey>,
+    pub(super) instances: HashSet<InstanceKey>,
+    pub(super) overrides: HashSet<InstanceKey>,
+    pub(super) tombstones: HashSet<InstanceKey>,
+    pub(super) sessions: HashSet<SessionId>,
+    pub(super) suspicions: HashSet<InstanceKey>,
+    pub(super) freezes: HashSet<FreezeScope>,
+    pub(super) origins: HashSet<NodeIncarnation>,
+}
+
+impl Dirty {
+    pub(super) fn len(&self) -> usize {
+        self.namespaces.len()
+            + self.services.len()
+            + self.instances.len()
+            + self.overrides.len()
+            + self.tombstones.len()
+            + self.sessions.len()
+            + self.suspicions.len()
+            + self.freezes.len()
+            + self.origins.len()
+    }
+
+    pub(super) fn everything(state: &State) -> Self {
+        let instances = |(key, service): (&ServiceKey, &super::Service)| {
+            let key = key.clone();
+            service.instances().iter().map(|i| key.instance(i.id.clone())).collect::<Vec<_>>()
+        };
+        Self {
+            namespaces: state.namespaces.keys().cloned().collect(),
+            services: state.services.keys().cloned().collect(),
+            instances: state.services.iter().flat_map(instances).collect(),
+            overrides: state.overrides.keys().cloned().collect(),
+            tombstones: state.tombstones.keys().cloned().collect(),
+            sessions: state.sessions.keys().copied().collect(),
+            suspicions: state.suspicions.keys().cloned().collect(),
+            freezes: state.freezes.keys().cloned().collect(),
+            origins: state.origins.nodes().collect(),
+        }
+    }
+
+    pub(super) fn mark_all(&mut self, rows: &Rows) {
+        mark(&mut self.namespaces, &rows.namespaces);
+        mark(&mut self.services, &rows.services);
+        mark(&mut self.instances, &rows.instances);
+        mark(&mut self.overrides, &rows.overrides);
+        mark(&mut self.tombstones, &rows.tombstones);
+        mark(&mut self.sessions, &rows.sessions);
+        mark(&mut self.suspicions, &rows.suspicions);
+        mark(&mut self.freezes, &rows.freezes);
+        mark(&mut self.origins, &rows.origins);
+    }
+
+    /// The values that these keys have in `state`, sorted by key.
+    pub(super) fn rows(self, state: &State) -> Rows {
+        Rows {
+            namespaces: rows(self.namespaces, |key| state.namespaces.get(key).map(|n| n.row.clone())),
+            services: rows(self.services, |key| state.services.get(key).map(|s| s.row().as_ref().clone())),
+            instances: rows(self.instances, |key| state.instance(key).cloned()),
+            overrides: rows(self.overrides, |key| state.overrides.get(key).cloned()),
+            tombstones: rows(self.tombstones, |key| state.tombstones.get(key).copied()),
+            sessions: rows(self.sessions, |key| state.sessions.get(key).map(|s| s.row.clone())),
+            suspicions: rows(self.suspicions, |key| state.suspicions.get(key).cloned()),
+            freezes: rows(self.freezes, |key| state.freezes.get(key).cloned()),
+            origins: rows(self.origins, |key| state.node_of(key)),
+        }
+    }
+}
+
+fn mark<K: Clone + Eq + Hash, V>(dirty: &mut HashSet<K>, rows: &[Row<K, V>]) {
+    dirty.extend(rows.iter().map(|row| row.key().clone()));
+}
+
+fn rows<K: Ord, V>(keys: HashSet<K>, value: impl Fn(&K) -> Option<V>) -> Vec<Row<K, V>> {
+    let mut rows: Vec<_> = keys
+        .into_iter()
+        .map(|key| match value(&key) {
+            Some(value) => Row::Put(key, value),
+            None => Row::Delete(key),
+        })
+        .collect();
+    rows.sort_by(|a, b| a.key().cmp(b.key()));
+    rows
+}

@@ -1,0 +1,51 @@
+use std::collections::{HashMap, VecDeque};
+
+use crate::model::limits::TOMBSTONE_POSITIONS;
+use crate::model::{InstanceKey, Position, Tombstone};
+
+/// Removals of the last [`TOMBSTONE_POSITIONS`] positions.
+#[derive(Default)]
+pub(super) struct Tombstones {
+    by_key: HashMap<InstanceKey, Tombstone>,
+    /// In the order of removal; an entry whose instance was removed again since is void.
+    by_age: VecDeque<(Position, InstanceKey)>,
+}
+
+impl Tombstones {
+    pub(super) fn get(&self, key: &InstanceKey) -> Option<&Tombstone> {
+        self.by_key.get(key)
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &InstanceKey> {
+        self.by_key.keys()
+    }
+
+    pub(super) fn insert(&mut self, key: InstanceKey, tombstone: Tombstone) {
+        let at = tombstone.revision.position();
+        // Loaded rows come by key: keep the queue in order of age whatever the order of insertion.
+        let index = self.by_age.partition_point(|(other, _)| *other <= at);
+        self.by_age.insert(index, (at, key.clone()));
+        self.by_key.insert(key, tombstone);
+    }
+
+    /// Bases from before this are refused: what was removed by then may be forgotten.
+    pub(super) fn floor(at: Position) -> Position {
+        at.back(TOMBSTONE_POSITIONS)
+    }
+
+    /// Forgets what is below the floor; says which.
+    pub(super) fn forget(&mut self, at: Position) -> Vec<InstanceKey> {
+        let floor = Self::floor(at);
+        let mut forgotten = Vec::new();
+        while let Some((position, _)) = self.by_age.front()
+            && *position < floor
+        {
+            let Some((position, key)) = self.by_age.pop_front() else { break };
+            if self.by_key.get(&key).is_some_and(|t| t.revision.position() == position) {
+                self.by_key.remove(&key);
+                forgotten.push(key);
+            }
+        }
+        forgotten
+    }
+}
