@@ -8,6 +8,9 @@ use std::{env, fs};
 
 use prost::Message as _;
 
+/// Replies that a server may have encoded before, once for all who ask.
+const PREPARED: &[&str] = &["DiscoverReply", "WatchEvent", "SessionReply"];
+
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
@@ -29,7 +32,21 @@ fn compile_protos(root: &Path, out: &Path) -> Outcome<()> {
     let mut descriptors = compiler.file_descriptor_set();
     // Maps are ordered, so that the same value gives the same bytes everywhere. Byte fields stay `Vec<u8>`: a decoded
     // `Bytes` would keep the whole buffer alive that it was received in.
-    tonic_prost_build::configure().btree_map(".").compile_fds(descriptors.clone())?;
+    tonic_prost_build::configure().btree_map(".").build_server(false).compile_fds(descriptors.clone())?;
+
+    // Servers are generated apart from clients, because only they answer with bytes that were encoded before.
+    let servers = out.join("servers");
+    fs::create_dir_all(&servers)?;
+    let mut server = tonic_prost_build::configure()
+        .build_client(false)
+        .out_dir(&servers)
+        .extern_path(".thuban.v1", "crate::thuban::v1")
+        .extern_path(".thuban.change.v1", "crate::thuban::change::v1");
+    for reply in PREPARED {
+        let (proto, rust) = (format!(".thuban.v1.{reply}"), format!("crate::Prepared<crate::thuban::v1::{reply}>"));
+        server = server.extern_path(proto, rust);
+    }
+    server.compile_fds(descriptors.clone())?;
 
     // Reflection has no use for comments and positions, and the binary none for their weight.
     for file in &mut descriptors.file {

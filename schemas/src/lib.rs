@@ -3,6 +3,7 @@
 //! converts it by hand at its own edge.
 //!
 //! - [`thuban::v1`]: the public gRPC API, messages with clients and servers.
+//! - [`Prepared`]: what servers answer with where the same bytes go to many: a message, or its encoding made before.
 //! - [`thuban::change::v1`]: the frame of the change log and the bodies that the store keeps as blobs. They are read
 //!   again after years, so fields are only ever added; the golden files under `tests/` hold every version to that.
 //! - [`migration`]: the SQL of each dialect, in order.
@@ -12,6 +13,9 @@
 //! `Bytes` keeps the whole buffer alive that it came in; everything is compiled at build time by protox, without protoc.
 
 pub mod migration;
+mod prepared;
+
+pub use prepared::Prepared;
 
 #[allow(
     clippy::all,
@@ -28,6 +32,7 @@ pub mod thuban {
     /// The public gRPC API.
     pub mod v1 {
         tonic::include_proto!("thuban.v1");
+        include!(concat!(env!("OUT_DIR"), "/servers/thuban.v1.rs"));
     }
 
     pub mod change {
