@@ -1,0 +1,56 @@
+# make build, run, test, bench: see README.md. The work is done by the scripts in .ci/, which say what they do.
+
+SHELL := bash
+CARGO_TARGET_DIR ?= target
+BINARY := $(CARGO_TARGET_DIR)/release/thuban
+
+.PHONY: help build run test check clients schemathesis prometheus fmt lint deny doc bench bench-full fuzz-full crash-full ci
+
+help:
+	@echo 'make build          $(BINARY), everything included'
+	@echo 'make run            build it and start one node (ARGS="--http 127.0.0.1:7900" and the like)'
+	@echo 'make test           every test: rust, the example clients, the API contract, Prometheus'
+	@echo 'make check          formatting, clippy, each crate alone, dependencies, docs'
+	@echo 'make ci             what CI runs: check, test and the release build'
+	@echo 'make bench          the benchmark and its table; bench-full: the long one'
+	@echo 'make clients        the example clients in every language; schemathesis, prometheus: one suite each'
+	@echo 'make fmt            format; lint, deny, doc: one check each'
+	@echo 'make fuzz-full      the fuzzing of make test, for long (FUZZ_SECONDS, PROPTEST_CASES)'
+	@echo 'make crash-full     the kill loop of make test, for long (CRASH_KILLS)'
+
+build:
+	@.ci/install build
+	cargo build --release --package server --bin thuban
+
+run: build
+	$(BINARY) serve $(ARGS)
+
+test:
+	@.ci/suite rust clients contract prometheus
+
+check:
+	@.ci/suite format lint features deny doc
+
+clients prometheus lint deny doc:
+	@.ci/suite $@
+
+schemathesis:
+	@.ci/suite contract
+
+fmt:
+	cargo fmt --all
+
+bench: build
+	cargo run --release --package loadtest -- bench $(ARGS)
+
+bench-full: build
+	cargo run --release --package loadtest -- bench --full $(ARGS)
+
+fuzz-full:
+	@.ci/suite fuzz-long
+
+crash-full:
+	@.ci/suite crash-long
+
+ci:
+	@.ci/run
