@@ -76,6 +76,36 @@ impl Registry {
         self.submit_one(caller, Ack::Log, command).await.map(drop)
     }
 
+    /// Heartbeats of many, each by itself, in order; an outcome for each. What the lock-free path can't answer goes to
+    /// the applier together. See [`Registry::renew`].
+    pub async fn renew_all(
+        &self,
+        caller: &Caller,
+        items: Vec<(InstanceKey, Option<Revision>)>,
+    ) -> Vec<Result<(), Error>> {
+        if let Err(error) = self.inner.link.may_renew() {
+            return vec![Err(error); items.len()];
+        }
+        let mut outcomes = Vec::with_capacity(items.len());
+        let mut left = Vec::new();
+        let mut commands = Vec::new();
+        for (instance, generation) in items {
+            let here = self.renew_here(&instance, generation);
+            if here == Ok(false) {
+                left.push(outcomes.len());
+                commands.push(Command::Renew { instance, generation });
+            }
+            outcomes.push(here.map(drop));
+        }
+        if !commands.is_empty() {
+            let decided = self.submit(caller, Ack::Log, commands).await;
+            for (place, outcome) in left.into_iter().zip(decided) {
+                outcomes[place] = outcome.map(drop);
+            }
+        }
+        outcomes
+    }
+
     /// True when the heartbeat is noted and nothing else is to do.
     fn renew_here(&self, key: &InstanceKey, generation: Option<Revision>) -> Result<bool, Error> {
         let view = self.inner.directory.view(&key.service);
