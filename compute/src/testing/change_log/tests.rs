@@ -104,7 +104,8 @@ impl ChangeLog for Planted {
                 append(frame).await
             }
             Bug::AnotherIdentity => {
-                append(Arc::new(Frame { identity: self.inner.0.borrow().identity, ..(*frame).clone() })).await
+                let identity = self.inner.0.borrow().identity;
+                append(Arc::new(Frame { identity, ..(*frame).clone() })).await
             }
             Bug::LimitsIgnored if frame.changes.len() > 4096 => {
                 append(Arc::new(Frame { changes: vec![], ..(*frame).clone() })).await
