@@ -2,6 +2,7 @@
 
 pub mod change_log;
 pub mod clock;
+pub mod peers;
 pub mod store;
 
 pub use clock::{ManualClock, SeededChance};

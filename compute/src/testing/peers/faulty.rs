@@ -1,0 +1,131 @@
+//! Peers that fail as their test says.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::model::NodeIncarnation;
+use crate::port::Chance;
+use crate::port::peers::{Age, PeerError, Peers};
+
+/// How a call goes wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CallFault {
+    /// Not delivered, and the caller knows that there is no answer.
+    Lost,
+    /// Delivered, and the caller hears nothing of it.
+    Unanswered,
+    /// Delivered twice.
+    Twice,
+}
+
+/// How often what goes wrong, per thousand calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PeerRates {
+    pub lost: u64,
+    pub unanswered: u64,
+    pub twice: u64,
+}
+
+/// What lies between a node and its peers.
+pub struct FaultyPeers {
+    inner: Arc<dyn Peers>,
+    plan: Mutex<Plan>,
+    stalled: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Plan {
+    script: VecDeque<Option<CallFault>>,
+    chance: Option<(Arc<dyn Chance>, PeerRates)>,
+}
+
+impl FaultyPeers {
+    /// Faithful to `inner` until it is told otherwise.
+    pub fn over(inner: Arc<dyn Peers>) -> Arc<Self> {
+        Arc::new(Self { inner, plan: Mutex::default(), stalled: watch::Sender::new(false) })
+    }
+
+    /// What the next calls meet, one each, behind what was scripted before.
+    pub fn script(&self, faults: impl IntoIterator<Item = Option<CallFault>>) {
+        self.plan().script.extend(faults);
+    }
+
+    /// Faults by chance from now on: the same chance and the same calls give the same faults.
+    pub fn by_chance(&self, chance: Arc<dyn Chance>, rates: PeerRates) {
+        self.plan().chance = Some((chance, rates));
+    }
+
+    /// While stalled, calls wait before they are delivered, and nobody is reachable.
+    pub fn set_stalled(&self, stalled: bool) {
+        self.stalled.send_replace(stalled);
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn fault(&self) -> Option<CallFault> {
+        // The sender lives as long as self, so the only way out is the end of the stall.
+        let _ = self.stalled.subscribe().wait_for(|stalled| !stalled).await;
+        self.plan().next_fault()
+    }
+}
+
+impl Plan {
+    fn next_fault(&mut self) -> Option<CallFault> {
+        if let Some(scripted) = self.script.pop_front() {
+            return scripted;
+        }
+        let (chance, rates) = self.chance.as_ref()?;
+        let mut drawn = chance.below(1_000);
+        let faults =
+            [(CallFault::Lost, rates.lost), (CallFault::Unanswered, rates.unanswered), (CallFault::Twice, rates.twice)];
+        for (fault, rate) in faults {
+            if drawn < rate {
+                return Some(fault);
+            }
+            drawn -= rate;
+        }
+        None
+    }
+}
+
+fn away() -> PeerError {
+    PeerError::Away("as the test says".into())
+}
+
+/// Makes a call, which `$call` names, as the plan says.
+macro_rules! call {
+    ($self:ident, $call:ident, $node:ident, $ages:ident) => {
+        match $self.fault().await {
+            None => $self.inner.$call($node, $ages).await,
+            Some(CallFault::Lost) => Err(away()),
+            Some(CallFault::Unanswered) => {
+                $self.inner.$call($node, $ages).await?;
+                Err(away())
+            }
+            Some(CallFault::Twice) => {
+                $self.inner.$call($node, $ages.clone()).await?;
+                $self.inner.$call($node, $ages).await
+            }
+        }
+    };
+}
+
+#[async_trait]
+impl Peers for FaultyPeers {
+    fn reachable(&self) -> Vec<NodeIncarnation> {
+        if *self.stalled.borrow() { Vec::new() } else { self.inner.reachable() }
+    }
+
+    async fn heartbeats(&self, node: NodeIncarnation, heard: Vec<Age>) -> Result<(), PeerError> {
+        call!(self, heartbeats, node, heard)
+    }
+
+    async fn hand_over(&self, node: NodeIncarnation, ages: Vec<Age>) -> Result<(), PeerError> {
+        call!(self, hand_over, node, ages)
+    }
+}
