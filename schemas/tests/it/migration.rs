@@ -1,0 +1,18 @@
+use schemas::migration::{Migration, sqlite};
+
+#[test]
+fn numbers_run_from_one_without_a_gap() {
+    for set in [sqlite::PRESENCE, sqlite::LOG] {
+        let numbers: Vec<u32> = set.iter().map(|migration| migration.number).collect();
+        let due: Vec<u32> = (1..).take(set.len()).collect();
+        assert_eq!(numbers, due);
+    }
+}
+
+#[test]
+fn each_has_a_name_and_says_something() {
+    let says_nothing = |migration: &&Migration| migration.name.is_empty() || !migration.sql.contains(';');
+    for set in [sqlite::PRESENCE, sqlite::LOG] {
+        assert_eq!(set.iter().find(says_nothing), None);
+    }
+}
