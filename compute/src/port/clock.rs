@@ -12,6 +12,11 @@ pub trait Clock: Send + Sync + 'static {
     /// Never goes back, and does not care for the wall clock.
     fn mono_ms(&self) -> MonoMs;
 
+    /// The same clock, as fine as it goes: for latencies and rates.
+    fn mono_us(&self) -> u64 {
+        self.mono_ms() * 1_000
+    }
+
     /// Milliseconds since 1970, as the machine believes. Goes only into log records and log lines.
     fn wall_ms(&self) -> u64;
 
@@ -38,6 +43,10 @@ impl SystemClock {
 impl Clock for SystemClock {
     fn mono_ms(&self) -> MonoMs {
         self.start.elapsed().as_millis() as u64
+    }
+
+    fn mono_us(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64
     }
 
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
