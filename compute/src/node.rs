@@ -1,5 +1,129 @@
 //! The only part of the domain that spawns tasks: one applier owns the state, the lander follows it.
+//!
+//! A write goes: front door -> [`Link`] -> applier (decides, gathers a frame) -> change log -> applier (applies,
+//! publishes, answers) -> lander -> store.
 
+mod applier;
+mod bootstrap;
+mod calls;
+mod checks;
+mod lander;
 mod link;
+mod overlay;
 
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::directory::{Directory, SelectedLimits};
+use crate::model::NodeIncarnation;
+use crate::port::{Chance, ChangeLog, Clock, PresenceStore, Prober};
+use crate::registry::{Inner, Registry};
+use crate::watch::Hub;
+
+pub use bootstrap::StartError;
 pub use link::{Counted, Freezing, Link, NodeStatus, Readiness};
+
+/// What a node is made of.
+#[derive(Clone)]
+pub struct Parts {
+    pub store: Arc<dyn PresenceStore>,
+    pub log: Arc<dyn ChangeLog>,
+    pub clock: Arc<dyn Clock>,
+    pub chance: Arc<dyn Chance>,
+    pub prober: Arc<dyn Prober>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How this node is called in lists and logs.
+    pub name: Arc<str>,
+    pub selected: SelectedLimits,
+    /// Rows that may wait for the store; beyond it new work is shed.
+    pub unlanded_max: usize,
+    /// Probes under way at once.
+    pub probes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { name: "thuban".into(), selected: SelectedLimits::default(), unlanded_max: 2_000_000, probes_max: 64 }
+    }
+}
+
+/// A running node.
+pub struct Node {
+    registry: Registry,
+    stop: oneshot::Sender<()>,
+    applier: JoinHandle<Result<(), Failure>>,
+    lander: JoinHandle<()>,
+    checker: JoinHandle<()>,
+}
+
+/// Why a running node had to stop: going on could only make things worse.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Failure {
+    #[error("the change log can't be followed: {0}")]
+    Log(String),
+    #[error("another process lands in this store: {0}")]
+    Fenced(String),
+    #[error("the node's own task ended: {0}")]
+    Task(String),
+}
+
+/// Boots a node; when this returns it is ready.
+pub async fn start(parts: Parts, config: Config) -> Result<Node, StartError> {
+    let booted = bootstrap::boot(&parts.store, &parts.log, &parts.clock).await?;
+    let me = NodeIncarnation(parts.chance.number());
+    let directory = Arc::new(Directory::new(config.selected));
+    let hub = Hub::new();
+    let (link, lanes) = Link::new(applier::first_status(&config, me, &booted.state, booted.landed));
+    let (batches, batches_end) = mpsc::channel(1);
+    let (landings, landings_end) = mpsc::channel(1);
+    let lander = lander::Lander {
+        store: parts.store.clone(),
+        log: parts.log.clone(),
+        clock: parts.clock.clone(),
+        identity: booted.state.log().identity,
+        epoch: booted.epoch,
+        trimmed: booted.trimmed,
+    };
+    let lander = tokio::spawn(lander.run(batches_end, landings));
+    let (checks, checks_end) = checks::Feed::new();
+    let checker = tokio::spawn(async move {
+        let _kept = checks_end;
+        std::future::pending::<()>().await;
+    });
+    let ends = applier::Ends { link: link.clone(), lanes, batches, landings: landings_end, checks };
+    let applier = applier::Applier::new(me, &parts, config, booted, directory.clone(), hub.clone(), ends);
+    let (stop, stopped) = oneshot::channel();
+    let applier = tokio::spawn(applier.run(stopped));
+    let inner = Inner { directory, hub, link, clock: parts.clock.clone(), chance: parts.chance.clone() };
+    Ok(Node { registry: Registry { inner: Arc::new(inner) }, stop, applier, lander, checker })
+}
+
+impl Node {
+    pub fn registry(&self) -> Registry {
+        self.registry.clone()
+    }
+
+    /// Resolves when the node has had to stop by itself.
+    pub async fn failed(&mut self) -> Failure {
+        match (&mut self.applier).await {
+            Ok(Ok(())) => Failure::Task("it was stopped".to_owned()),
+            Ok(Err(failure)) => failure,
+            Err(error) => Failure::Task(error.to_string()),
+        }
+    }
+
+    /// Takes nothing new, finishes what was accepted, lands what was applied, and ends.
+    pub async fn stop(self) {
+        self.registry.drain();
+        let _ = self.stop.send(());
+        let _ = self.applier.await;
+        let _ = self.lander.await;
+        self.checker.abort();
+        let _ = self.checker.await;
+    }
+}

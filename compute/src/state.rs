@@ -79,8 +79,7 @@ pub enum LoadError {
 impl State {
     /// The state before the first frame of a log.
     pub fn new(identity: LogIdentity) -> Self {
-        let row =
-            NamespaceRow { settings: NamespaceSettings::default(), created_at_ms: 0, revision: Revision::ZERO };
+        let row = NamespaceRow { settings: NamespaceSettings::default(), created_at_ms: 0, revision: Revision::ZERO };
         let default = NamespaceState { row, services: 0 };
         Self {
             namespaces: BTreeMap::from([(Namespace::default_namespace(), default)]),
@@ -239,7 +238,7 @@ impl State {
         self.dirty.len()
     }
 
-    /// Takes what changed since the last time, coalesced to its values now and sorted, for landing up to
+    /// Takes what changed since the last time, coalesced to its values now, for landing up to
     /// [`State::log`].
     pub fn take_rows(&mut self) -> Rows {
         let dirty = std::mem::take(&mut self.dirty);

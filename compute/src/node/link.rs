@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::{Ack, Caller, Command, KeptOverride, Outcome};
 use crate::error::Error;
-use crate::model::{FreezeScope, LogIdentity, NodeIncarnation, Position, ServiceKey, SessionId};
+use crate::model::{FreezeScope, InstanceKey, LogIdentity, NodeIncarnation, Position, Revision, ServiceKey, SessionId};
 
 /// Requests that wait for the applier; beyond it new work is shed.
 pub const REQUESTS_MAX: usize = 8_192;
@@ -27,10 +27,22 @@ pub(crate) struct Request {
 
 /// What else the applier is told or asked.
 pub(crate) enum Signal {
+    SessionHeld(SessionId, u32),
     SessionLost(SessionId, u32),
+    /// What the probes of a checked lease come to.
+    Check(CheckWord),
     KeptOverrides(ServiceKey, oneshot::Sender<Vec<KeptOverride>>),
     ReleaseFreezes(Caller, oneshot::Sender<usize>),
     Drain,
+}
+
+/// The checker's word about a checked lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CheckWord {
+    pub(crate) key: InstanceKey,
+    pub(crate) generation: Revision,
+    /// `Some`: as many failures in a row as its threshold, and what the last one saw. `None`: as many successes.
+    pub(crate) failed: Option<Box<str>>,
 }
 
 /// Whether a node may answer.
@@ -207,7 +219,10 @@ impl Link {
         let mut held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = held.entry(session).or_insert_with(|| watch::Sender::new(epoch));
         newest.send_if_modified(|newest| std::mem::replace(newest, (*newest).max(epoch)) < epoch);
-        newest.subscribe()
+        let newest = newest.subscribe();
+        drop(held);
+        let _ = self.shared.signals.send(Signal::SessionHeld(session, epoch));
+        newest
     }
 
     /// The applier has seen this epoch of a session, on whatever node.
@@ -216,6 +231,10 @@ impl Link {
         if let Some(newest) = held.get(&session) {
             newest.send_if_modified(|newest| std::mem::replace(newest, (*newest).max(epoch)) < epoch);
         }
+    }
+
+    pub(crate) fn check(&self, word: CheckWord) {
+        let _ = self.shared.signals.send(Signal::Check(word));
     }
 
     pub(crate) fn session_lost(&self, session: SessionId, epoch: u32) {

@@ -27,10 +27,15 @@ pub trait PresenceStore: Send + Sync + 'static {
     async fn lead(&self, identity: LogIdentity) -> Result<Epoch, LandError>;
 
     /// One transaction: verifies that `epoch` is still the highest and that the watermark is `from`, writes `rows`,
-    /// moves the watermark (and what goes with it) to `upto`. All or nothing.
+    /// moves the watermark (and what goes with it) to `upto`. All or nothing, also when the future is dropped.
+    ///
+    /// A row that is older than the one there (by its revision; an origin by `last_seen`) changes nothing, one of the
+    /// same age overwrites. Refused ([`LandError::Rejected`]): a key twice in `rows`, an `upto` of another log or
+    /// behind `from`.
     async fn land(&self, epoch: Epoch, rows: Rows, from: Position, upto: LogState) -> Result<(), LandError>;
 
-    /// One transaction: the whole state becomes `rows` at `upto`, whatever was there; `epoch` as in `land`.
+    /// One transaction: the whole state becomes `rows` at `upto`, whatever was there, also of another log, to which
+    /// the store is then bound; `epoch` as in `land`.
     async fn replace(&self, epoch: Epoch, rows: Rows, upto: LogState) -> Result<(), LandError>;
 
     /// Epoch and watermark as they are now: what a lander rereads after an unknown outcome.

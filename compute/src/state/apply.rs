@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::{
-    Author, Base, Change, Entry, FreezeScope, Instance, InstanceKey, Namespace, NamespaceRow, NodeIncarnation, Op, Position,
-    Removal, RemovalReason, Revision, ServiceKey, SessionId, Suspicion,
+    Author, Base, Change, Entry, FreezeScope, Instance, InstanceKey, Namespace, NamespaceRow, NodeIncarnation, Op,
+    Position, Removal, RemovalReason, Revision, ServiceKey, SessionId, Suspicion,
 };
 use crate::watch::{Record, Recorded};
 
@@ -35,20 +35,52 @@ pub struct Applied {
 #[derive(Clone, Debug)]
 pub enum LeaseEvent {
     /// A lease starts, or its terms or its generation changed.
-    Began { key: InstanceKey, instance: Arc<Instance> },
+    Began {
+        key: InstanceKey,
+        instance: Arc<Instance>,
+    },
     /// Its provider spoke, and nothing of the lease changed.
-    Heard { key: InstanceKey, instance: Arc<Instance> },
-    Ended { key: InstanceKey, generation: Revision },
-    Suspected { key: InstanceKey, suspicion: Suspicion },
+    Heard {
+        key: InstanceKey,
+        instance: Arc<Instance>,
+    },
+    Ended {
+        key: InstanceKey,
+        generation: Revision,
+    },
+    Suspected {
+        key: InstanceKey,
+        suspicion: Suspicion,
+    },
     /// The second opinion agreed with the suspicion.
-    Confirmed { key: InstanceKey, suspicion: Revision },
+    Confirmed {
+        key: InstanceKey,
+        suspicion: Revision,
+    },
     /// No suspicion stands any more; `age_ms` when somebody heard it that long ago.
-    Cleared { key: InstanceKey, age_ms: Option<u64> },
-    Unhealthy { key: InstanceKey },
-    SessionAttached { session: SessionId, epoch: u32, node: NodeIncarnation, grace_ms: u32 },
-    SessionClosed { session: SessionId },
-    Frozen { scope: FreezeScope, freeze: Revision },
-    Released { scope: FreezeScope },
+    Cleared {
+        key: InstanceKey,
+        age_ms: Option<u64>,
+    },
+    Unhealthy {
+        key: InstanceKey,
+    },
+    SessionAttached {
+        session: SessionId,
+        epoch: u32,
+        node: NodeIncarnation,
+        grace_ms: u32,
+    },
+    SessionClosed {
+        session: SessionId,
+    },
+    Frozen {
+        scope: FreezeScope,
+        freeze: Revision,
+    },
+    Released {
+        scope: FreezeScope,
+    },
 }
 
 type Result<T = ()> = std::result::Result<T, Refusal>;
@@ -104,7 +136,8 @@ impl State {
         if !self.origins.admit(change.origin, revision.position()) {
             return Verdict::Duplicate;
         }
-        let mut applying = Applying { state: self, out, author: &change.author, node: change.origin.node, revision, time_ms };
+        let mut applying =
+            Applying { state: self, out, author: &change.author, node: change.origin.node, revision, time_ms };
         match applying.op(&change.op) {
             Ok(()) => Verdict::Applied(revision),
             Err(refusal) => Verdict::Refused(refusal),
@@ -147,7 +180,9 @@ impl Applying<'_> {
             Op::Confirm { instance, suspicion } => self.confirm(instance, *suspicion),
             Op::Unhealthy { instance, suspicion } => self.unhealthy(instance, *suspicion),
             Op::Expire { instance, suspicion } => self.expire(instance, *suspicion),
-            Op::OpenSession { session, node, grace_ms, client } => self.open_session(*session, *node, *grace_ms, client),
+            Op::OpenSession { session, node, grace_ms, client } => {
+                self.open_session(*session, *node, *grace_ms, client)
+            }
             Op::AttachSession { session, node, epoch } => self.attach_session(*session, *node, *epoch),
             Op::CloseSession { session, epoch, deregister } => self.close_session(*session, *epoch, *deregister),
             Op::Freeze { scope, lapsed, of } => self.freeze(scope, *lapsed, *of),

@@ -86,7 +86,10 @@ impl State {
             return Err(Error::Conflict("the namespace default always exists".to_owned()));
         }
         if there.services > 0 {
-            return Err(Error::Conflict(format!("namespace {name} holds {} services; delete them first", there.services)));
+            return Err(Error::Conflict(format!(
+                "namespace {name} holds {} services; delete them first",
+                there.services
+            )));
         }
         Ok(Decision::Append(Op::DeleteNamespace { namespace: name.clone(), base: there.row.revision }))
     }
@@ -168,7 +171,12 @@ impl State {
     }
 
     /// The provider speaks and nothing changes, unless it is a suspect: then the log must hear it too.
-    fn heard(&self, key: &InstanceKey, there: &Arc<Instance>, answer: impl FnOnce(Arc<Instance>) -> Answer) -> Decision {
+    fn heard(
+        &self,
+        key: &InstanceKey,
+        there: &Arc<Instance>,
+        answer: impl FnOnce(Arc<Instance>) -> Answer,
+    ) -> Decision {
         match self.suspicions.get(key) {
             Some(suspicion) => {
                 let suspicion = suspicion.revision;
@@ -244,7 +252,8 @@ impl State {
 
     fn decide_attach(&self, session: SessionId, node: NodeIncarnation) -> Result {
         let there = self.sessions.get(&session).ok_or_else(|| Error::not_found(What::Session, session))?;
-        let epoch = there.row.epoch.checked_add(1).ok_or_else(|| Error::Conflict("the session is worn out".to_owned()))?;
+        let epoch =
+            there.row.epoch.checked_add(1).ok_or_else(|| Error::Conflict("the session is worn out".to_owned()))?;
         Ok(Decision::Append(Op::AttachSession { session, node, epoch }))
     }
 
@@ -270,12 +279,12 @@ impl State {
                 Some(there) => Answer::Service { service: service.clone(), row: there.row().clone(), created },
                 None => Answer::Removed,
             },
-            Op::Register { instance: key, .. } | Op::Operate { instance: key, .. } | Op::Refute { instance: key, .. } => {
-                match self.instance(key) {
-                    Some(instance) => Answer::Instance { key: key.clone(), instance: instance.clone(), created },
-                    None => Answer::Removed,
-                }
-            }
+            Op::Register { instance: key, .. }
+            | Op::Operate { instance: key, .. }
+            | Op::Refute { instance: key, .. } => match self.instance(key) {
+                Some(instance) => Answer::Instance { key: key.clone(), instance: instance.clone(), created },
+                None => Answer::Removed,
+            },
             Op::OpenSession { session, .. } | Op::AttachSession { session, .. } => match self.sessions.get(session) {
                 Some(there) => {
                     Answer::Session { session: *session, epoch: there.row.epoch, grace_ms: there.row.grace_ms }

@@ -1,9 +1,7 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use crate::model::{
-    FreezeScope, InstanceKey, Namespace, NodeIncarnation, Row, Rows, ServiceKey, SessionId,
-};
+use crate::model::{FreezeScope, InstanceKey, Namespace, NodeIncarnation, Row, Rows, ServiceKey, SessionId};
 
 use super::State;
 
@@ -64,7 +62,7 @@ impl Dirty {
         mark(&mut self.origins, &rows.origins);
     }
 
-    /// The values that these keys have in `state`, sorted by key.
+    /// The values that these keys have in `state`, in no order.
     pub(super) fn rows(self, state: &State) -> Rows {
         Rows {
             namespaces: rows(self.namespaces, |key| state.namespaces.get(key).map(|n| n.row.clone())),
@@ -84,14 +82,11 @@ fn mark<K: Clone + Eq + Hash, V>(dirty: &mut HashSet<K>, rows: &[Row<K, V>]) {
     dirty.extend(rows.iter().map(|row| row.key().clone()));
 }
 
-fn rows<K: Ord, V>(keys: HashSet<K>, value: impl Fn(&K) -> Option<V>) -> Vec<Row<K, V>> {
-    let mut rows: Vec<_> = keys
-        .into_iter()
+fn rows<K, V>(keys: HashSet<K>, value: impl Fn(&K) -> Option<V>) -> Vec<Row<K, V>> {
+    keys.into_iter()
         .map(|key| match value(&key) {
             Some(value) => Row::Put(key, value),
             None => Row::Delete(key),
         })
-        .collect();
-    rows.sort_by(|a, b| a.key().cmp(b.key()));
-    rows
+        .collect()
 }

@@ -81,8 +81,14 @@ impl Hub {
         Arc::new(Self { version: watch::Sender::new(0) })
     }
 
+    /// Called once, before the first frame: what was before `position` is not known here.
+    pub(crate) fn start(&self, _position: crate::model::Position) {}
+
+    /// Forgets records that nobody will resume from.
+    pub(crate) fn sweep(&self, _time_ms: u64) {}
+
     /// Called by the applier after each frame, before the directory shows the new position.
-    pub(crate) fn publish(&self, _publications: &[Publication]) {
+    pub(crate) fn publish(&self, _publications: &[Publication], _position: crate::model::Position) {
         self.version.send_modify(|v| *v += 1);
     }
 

@@ -1,0 +1,90 @@
+//! From rows and log to a state: load one consistent snapshot, replay the log to its end, and only then be ready.
+
+use std::sync::Arc;
+
+use crate::model::Position;
+use crate::port::change_log::{Bounds, LogReadError};
+use crate::port::store::{Epoch, LandError, ReadError};
+use crate::port::{ChangeLog, Clock, PresenceStore};
+use crate::state::{LoadError, LogBroken, State};
+
+/// Frames read at once while replaying.
+const REPLAY_FRAMES: usize = 1_024;
+
+/// Why a node can't start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the store can't be loaded: {0}")]
+    Store(#[from] ReadError),
+    #[error("the store does not let this node land: {0}")]
+    Land(#[from] LandError),
+    #[error("the change log can't be read: {0}")]
+    Log(#[from] LogReadError),
+    #[error("the rows in the store contradict each other: {0}; restore the store from a backup")]
+    Rows(#[from] LoadError),
+    #[error("the change log is broken: {0}; restore it from a backup")]
+    Broken(#[from] LogBroken),
+    #[error(
+        "the store belongs to log {store} and the log is {log}: they are not a pair; point --store and --log at files of one node"
+    )]
+    Unpaired { store: crate::model::LogIdentity, log: crate::model::LogIdentity },
+    #[error(
+        "the store has landed {landed} and the log ends at {last}: the log has lost its end; restore it from a backup"
+    )]
+    LogLost { landed: Position, last: Position },
+    #[error(
+        "the log starts behind {trimmed} and the store has landed only {landed}: what is between is lost; restore the store from a backup"
+    )]
+    StoreLost { landed: Position, trimmed: Position },
+}
+
+pub(super) struct Booted {
+    pub(super) state: State,
+    pub(super) epoch: Epoch,
+    /// What the store has; the rest of the state waits to be landed.
+    pub(super) landed: Position,
+    pub(super) trimmed: Position,
+}
+
+pub(super) async fn boot(
+    store: &Arc<dyn PresenceStore>,
+    log: &Arc<dyn ChangeLog>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Booted, StartError> {
+    let started = clock.mono_ms();
+    let identity = log.bounds().await?.identity;
+    let loaded = store.load().await?;
+    let landed = loaded.log.map_or(Position::ZERO, |log| log.watermark);
+    if let Some(bound) = loaded.log
+        && bound.identity != identity
+    {
+        return Err(StartError::Unpaired { store: bound.identity, log: identity });
+    }
+    tracing::info!(rows = loaded.rows.len(), watermark = %landed, ms = clock.mono_ms() - started, "loaded the store");
+    let epoch = store.lead(identity).await?;
+    let mut state = State::load(loaded, identity)?;
+    // The end as it is after the load: whatever was acknowledged before this node answers is in it.
+    let bounds = log.bounds().await?;
+    let bounds = Bounds { trimmed: counted(bounds.trimmed), last: counted(bounds.last), ..bounds };
+    if bounds.last < landed {
+        return Err(StartError::LogLost { landed, last: bounds.last });
+    }
+    if bounds.trimmed > landed {
+        return Err(StartError::StoreLost { landed, trimmed: bounds.trimmed });
+    }
+    let mut frames = 0;
+    while state.position() < bounds.last {
+        for entry in log.read(state.position(), REPLAY_FRAMES).await? {
+            state.apply(&entry)?;
+            frames += 1;
+        }
+    }
+    let (instances, ms) = (state.instance_count(), clock.mono_ms() - started);
+    tracing::info!(frames, instances, position = %state.position(), ms, "replayed the log");
+    Ok(Booted { state, epoch, landed, trimmed: bounds.trimmed })
+}
+
+/// Before its first frame a log may name its generation already; for the state that is nothing yet.
+fn counted(position: Position) -> Position {
+    if position.offset() == 0 { Position::ZERO } else { position }
+}

@@ -1,0 +1,124 @@
+//! Presence lands in the store: coalesced, sorted, fenced write-behind, with the log's watermark in the same
+//! transaction. The applier hands over one batch at a time; it keeps gathering while this one is written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::model::{LogIdentity, LogState, Position, Rows};
+use crate::port::store::{Epoch, LandError, PresenceStore};
+use crate::port::{ChangeLog, Clock};
+
+/// Frames kept behind the watermark, for nodes that boot from a snapshot of their own.
+const TRIM_SLACK: u64 = 1_024;
+/// The log is trimmed when this many frames can go at once: trimming each would cost a write each.
+const TRIM_STEP: u64 = 4_096;
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// One contiguous range of the log, coalesced to its values at the end.
+pub(super) struct Batch {
+    pub(super) rows: Rows,
+    pub(super) from: Position,
+    pub(super) upto: LogState,
+}
+
+pub(super) enum Landing {
+    /// Everything up to here is in the store.
+    Done(Position),
+    /// The batch was not written; its rows come back, to be landed with what has changed since.
+    Failed { rows: Rows, error: String },
+    /// Another process lands in this store: this one must not.
+    Fenced(String),
+}
+
+pub(super) struct Lander {
+    pub(super) store: Arc<dyn PresenceStore>,
+    pub(super) log: Arc<dyn ChangeLog>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) identity: LogIdentity,
+    pub(super) epoch: Epoch,
+    pub(super) trimmed: Position,
+}
+
+impl Lander {
+    /// Lands what comes in, one batch after the other, until the applier is gone.
+    pub(super) async fn run(mut self, mut batches: mpsc::Receiver<Batch>, landings: mpsc::Sender<Landing>) {
+        let mut pause = RETRY_FIRST;
+        while let Some(batch) = batches.recv().await {
+            let landing = self.land(batch).await;
+            match &landing {
+                Landing::Done(position) => {
+                    pause = RETRY_FIRST;
+                    self.trim(*position).await;
+                }
+                Landing::Failed { error, .. } => {
+                    tracing::warn!(error, retry_ms = pause.as_millis() as u64, "landing failed");
+                    self.clock.sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+                Landing::Fenced(why) => tracing::error!(why, "another process lands in this store"),
+            }
+            if landings.send(landing).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn land(&self, mut batch: Batch) -> Landing {
+        sort(&mut batch.rows);
+        let count = batch.rows.len();
+        let started = self.clock.mono_ms();
+        let landed = self.store.land(self.epoch, batch.rows.clone(), batch.from, batch.upto).await;
+        metrics::histogram!("thuban_landing_seconds").record((self.clock.mono_ms() - started) as f64 / 1000.0);
+        match landed {
+            Ok(()) => {
+                metrics::counter!("thuban_landed_rows_total").increment(count as u64);
+                Landing::Done(batch.upto.watermark)
+            }
+            Err(LandError::Fenced { epoch, watermark }) if epoch == self.epoch && watermark == batch.upto.watermark => {
+                // An attempt whose outcome was unknown had landed after all.
+                Landing::Done(watermark)
+            }
+            Err(fenced @ LandError::Fenced { .. }) => Landing::Fenced(fenced.to_string()),
+            Err(LandError::Rejected(error)) => Landing::Failed { rows: batch.rows, error },
+            Err(LandError::Unknown(error)) => self.reread(batch, error).await,
+        }
+    }
+
+    /// After an unknown outcome the store's mark tells what happened.
+    async fn reread(&self, batch: Batch, error: String) -> Landing {
+        match self.store.mark().await {
+            Ok(Some((epoch, log))) if log.identity != self.identity || epoch != self.epoch => {
+                Landing::Fenced(format!("the store is at epoch {} and watermark {}", epoch.0, log.watermark))
+            }
+            Ok(Some((_, log))) if log.watermark == batch.upto.watermark => Landing::Done(log.watermark),
+            _ => Landing::Failed { rows: batch.rows, error },
+        }
+    }
+
+    async fn trim(&mut self, landed: Position) {
+        let upto = landed.back(TRIM_SLACK);
+        if upto.offset() < self.trimmed.offset() + TRIM_STEP {
+            return;
+        }
+        match self.log.trim(upto).await {
+            Ok(()) => self.trimmed = upto,
+            Err(error) => tracing::warn!(%error, "the log could not be trimmed"),
+        }
+    }
+}
+
+/// Sorted keys keep two writers from deadlocking, and pages of an index from being written twice.
+fn sort(rows: &mut Rows) {
+    rows.namespaces.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+    rows.services.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+    rows.instances.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+    rows.overrides.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+    rows.tombstones.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+    rows.sessions.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+    rows.suspicions.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+    rows.freezes.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+    rows.origins.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+}
