@@ -298,10 +298,12 @@ impl Applier {
             Signal::SessionHeld(session, epoch) => self.expiry.session_held(session, epoch, self.clock.mono_ms()),
             Signal::SessionLost(session, epoch) => self.expiry.session_lost(session, epoch, self.clock.mono_ms()),
             Signal::Check(word) => self.expiry.check(word),
-            Signal::KeptOverrides(service, reply) => drop(reply.send(self.state.kept_overrides(&service))),
+            Signal::KeptOverrides(service, reply) => {
+                let _ = reply.send(self.state.kept_overrides(&service));
+            }
             Signal::ReleaseFreezes(caller, reply) => {
                 let released = self.release_freezes(&caller.author);
-                drop(reply.send(released));
+                let _ = reply.send(released);
             }
             Signal::Drain => {
                 self.draining = true;

@@ -11,9 +11,9 @@ use crate::error::Error;
 use crate::model::{FreezeScope, InstanceKey, LogIdentity, NodeIncarnation, Position, Revision, ServiceKey, SessionId};
 
 /// Requests that wait for the applier; beyond it new work is shed.
-pub const REQUESTS_MAX: usize = 8_192;
+const REQUESTS_MAX: usize = 8_192;
 /// Heartbeats that wait for the applier, in a lane of their own.
-pub const RENEWALS_MAX: usize = 65_536;
+const RENEWALS_MAX: usize = 65_536;
 /// When a caller that was shed should come back.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 

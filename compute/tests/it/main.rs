@@ -1,0 +1,4 @@
+//! A whole node over ports in memory.
+
+mod node;
+mod world;
