@@ -1,1 +1,9 @@
+//! Front doors: they translate a protocol to calls of the registry and back, and decide nothing.
+//!
+//! What all doors share is here beside them: [`error`] (what is refused, and how each protocol says it), [`admission`]
+//! (who may, and how much at once), [`listen`] (ports, encryption, connections).
 
+pub mod admission;
+pub mod error;
+pub mod listen;
+mod reread;
