@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::directory::{Directory, SelectedLimits};
 use crate::model::NodeIncarnation;
-use crate::port::{Chance, ChangeLog, Clock, PresenceStore, Prober};
+use crate::port::{Chance, ChangeLog, Clock, Journal, PresenceStore, Prober};
 use crate::registry::{Inner, Registry};
 use crate::watch::Hub;
 
@@ -33,6 +33,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub chance: Arc<dyn Chance>,
     pub prober: Arc<dyn Prober>,
+    /// Where decisions are written down, if anywhere.
+    pub journal: Option<Arc<dyn Journal>>,
 }
 
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@
 pub mod chance;
 pub mod change_log;
 pub mod clock;
+pub mod journal;
 pub mod peers;
 pub mod prober;
 pub mod store;
@@ -13,6 +14,7 @@ pub mod store;
 pub use chance::Chance;
 pub use change_log::ChangeLog;
 pub use clock::Clock;
+pub use journal::Journal;
 pub use peers::Peers;
 pub use prober::Prober;
 pub use store::PresenceStore;

@@ -22,7 +22,7 @@ use crate::directory::Directory;
 use crate::model::{Author, Entry, Frame, NodeIncarnation, Op, Position};
 use crate::port::change_log::{AppendError, LogReadError};
 use crate::port::clock::MonoMs;
-use crate::port::{ChangeLog, Clock};
+use crate::port::{ChangeLog, Clock, Journal};
 use crate::state::State;
 use crate::watch::Hub;
 
@@ -112,6 +112,7 @@ pub(super) struct Applier {
     me: NodeIncarnation,
     log: Arc<dyn ChangeLog>,
     clock: Arc<dyn Clock>,
+    journal: Option<Arc<dyn Journal>>,
     config: Config,
     directory: Arc<Directory>,
     hub: Arc<Hub>,
@@ -170,6 +171,7 @@ impl Applier {
             me,
             log: parts.log.clone(),
             clock: parts.clock.clone(),
+            journal: parts.journal.clone(),
             config,
             directory,
             hub,
@@ -270,6 +272,9 @@ impl Applier {
         let entries = entries.map_err(|error| self.fail(Failure::Log(error.to_string())))?;
         for entry in entries {
             let applied = self.state.apply(&entry).map_err(|broken| self.fail(Failure::Log(broken.to_string())))?;
+            if let Some(journal) = &self.journal {
+                journal.record(&entry, &applied.verdicts);
+            }
             self.metrics.applied(applied.verdicts.len());
             self.publish(&applied);
             self.hear(&applied);

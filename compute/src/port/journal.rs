@@ -1,0 +1,9 @@
+//! A record of every decision, for whoever wants to check them: each change with what it rested on, and the verdict.
+
+use crate::model::Entry;
+use crate::state::Verdict;
+
+pub trait Journal: Send + Sync + 'static {
+    /// A frame was applied; one verdict for each of its changes, in order. Called by the applier: must be quick.
+    fn record(&self, entry: &Entry, verdicts: &[Verdict]);
+}
