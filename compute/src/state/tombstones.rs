@@ -30,7 +30,9 @@ impl Tombstones {
 
     /// Bases from before this are refused: what was removed by then may be forgotten.
     pub(super) fn floor(at: Position) -> Position {
-        at.back(TOMBSTONE_POSITIONS)
+        let floor = at.back(TOMBSTONE_POSITIONS);
+        // The first generation follows the empty state; a later one follows rows, whose removals are not known here.
+        if floor.offset() == 0 && floor.generation() <= 1 { Position::ZERO } else { floor }
     }
 
     /// Forgets what is below the floor; says which.
