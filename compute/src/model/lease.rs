@@ -191,4 +191,9 @@ impl LeaseCell {
     pub fn clear(&self) {
         self.suspicion.store(0, Ordering::SeqCst);
     }
+
+    /// Whether a suspicion stands.
+    pub fn is_suspect(&self) -> bool {
+        self.suspicion.load(Ordering::SeqCst) != 0
+    }
 }

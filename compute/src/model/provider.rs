@@ -213,7 +213,10 @@ fn check_host(host: &str) -> Result<(), Invalid> {
             && !part.ends_with('-')
             && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
-    if host.strip_suffix('.').unwrap_or(host).split('.').all(label) { Ok(()) } else { wrong() }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    // What ends in a number is meant as an IPv4 address, and this is none.
+    let is_number = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    if !is_number && name.split('.').all(label) { Ok(()) } else { wrong() }
 }
 
 fn check_ports(ports: &BTreeMap<String, u64>) -> Result<(), Invalid> {

@@ -106,12 +106,13 @@ fn a_provider_says_again_what_was_said() {
 #[test]
 fn each_field_of_a_provider_has_its_limits() {
     type Change = fn(&mut ProviderSpec);
-    let cases: [(&str, Change); 19] = [
+    let cases: [(&str, Change); 20] = [
         ("ok", |_| ()),
         ("host", |s| s.host = String::new()),
         ("host", |s| s.host = "a b".to_owned()),
         ("host", |s| s.host = "-a".to_owned()),
         ("host", |s| s.host = "a..b".to_owned()),
+        ("host", |s| s.host = "10.0.0.256".to_owned()),
         ("host", |s| s.host = format!("{}.com", "x".repeat(250))),
         ("port", |s| s.port = 65_536),
         ("ports.a", |s| s.ports = BTreeMap::from([("a".to_owned(), 70_000)])),

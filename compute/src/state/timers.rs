@@ -33,9 +33,11 @@ impl State {
     pub fn due(&mut self, now_ms: u64) -> Vec<Op> {
         let come: Vec<_> = self.timers.0.iter().take_while(|(at, _)| *at <= now_ms).cloned().collect();
         let mut ops = Vec::new();
+        let mut decided = BTreeSet::new();
         for entry in come {
             match self.end_of(&entry.1, now_ms) {
-                Some(op) => ops.push(op),
+                Some(op) if decided.insert(entry.1.clone()) => ops.push(op),
+                Some(_) => {}
                 None => drop(self.timers.0.remove(&entry)),
             }
         }
