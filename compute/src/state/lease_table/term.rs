@@ -12,13 +12,24 @@ use crate::state::freeze::LeaseId;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Term {
     /// The newest heartbeat, or when this node became ready if that is later.
-    Ttl { ttl: MonoMs, renewed: MonoMs, base: MonoMs },
+    Ttl {
+        ttl: MonoMs,
+        renewed: MonoMs,
+        base: MonoMs,
+    },
     /// Its session has a connection here.
-    Attached { grace: MonoMs },
-    Lost { grace: MonoMs, since: MonoMs },
+    Attached {
+        grace: MonoMs,
+    },
+    Lost {
+        grace: MonoMs,
+        since: MonoMs,
+    },
     /// Another node answers for it.
     Elsewhere,
-    Checked { span: MonoMs },
+    Checked {
+        span: MonoMs,
+    },
     /// Nothing ends it.
     Endless,
 }

@@ -51,6 +51,8 @@ pub(super) struct Trouble {
     look_at: MonoMs,
     /// Said, and not yet seen in the log.
     pub(super) said: Option<Said>,
+    /// It was told to the log that it is suspect.
+    pub(super) was_suspected: bool,
     /// It was told to the log that it expires; whatever comes back, its end is that.
     pub(super) expires: bool,
     /// No freeze forbids what is to be said next.
@@ -75,6 +77,7 @@ impl Trouble {
             floor_ms: 0,
             look_at: MonoMs::MAX,
             said: None,
+            was_suspected: false,
             expires: false,
             may_go: false,
             is_past_barrier: false,
@@ -85,10 +88,16 @@ impl Trouble {
         }
     }
 
-    /// What was said has come true, or was refused: the next word is free.
+    /// What was said has come true, was refused or was lost: the next word is free.
     pub(super) fn unsay(&mut self) {
-        self.said = None;
+        let said = self.said.take();
         self.may_go = false;
+        if said == Some(Said::Refute)
+            && let Some(detail) = self.again.take()
+        {
+            self.is_recovered = false;
+            self.detail = Some(detail);
+        }
     }
 }
 

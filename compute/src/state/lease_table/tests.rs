@@ -1,0 +1,1 @@
+pub(in crate::state) mod world;

@@ -1,0 +1,211 @@
+//! What the log shows of leases, what it refused, and what probes found.
+
+use crate::model::{FreezeScope, InstanceKey, LeaseKind, Op, Revision, Suspicion};
+use crate::port::clock::MonoMs;
+use crate::state::freeze::{LeaseId, REFUSED_MS, Scope};
+
+use super::LeaseTable;
+use super::term::Term;
+use super::trouble::{Said, Stage, Trouble};
+
+impl LeaseTable {
+    /// A suspicion stands. Its cell must be marked before, so that a heartbeat either is seen here or sees the mark.
+    pub fn suspected(&mut self, key: &InstanceKey, suspicion: &Suspicion, now: MonoMs) {
+        let Some(lease) = self.find(key, suspicion.generation) else { return };
+        if self.slots.get(lease).lease().kind() == LeaseKind::Permanent {
+            return;
+        }
+        let stage = Stage::Standing { suspicion: suspicion.revision };
+        if self.troubles.get(lease).is_none() {
+            let basis = self.basis_of(lease, suspicion.age_ms, now);
+            self.take_off_wheel(lease);
+            self.troubles.insert(lease, Trouble::new(stage, basis));
+        }
+        if let Some(trouble) = self.troubles.get_mut(lease) {
+            trouble.stage = stage;
+            trouble.is_past_barrier = false;
+            trouble.is_void = false;
+            trouble.unsay();
+        }
+        self.owe(lease);
+        self.troubles.look(lease, now);
+    }
+
+    /// What a heartbeat must be newer than to refute a suspicion that this node did not ask for.
+    fn basis_of(&self, lease: LeaseId, age_ms: u64, now: MonoMs) -> MonoMs {
+        let renewed = self.slots.get(lease).cell.renewed_ms();
+        let is_younger = self.ready_at.is_some_and(|ready| renewed > ready) && now.saturating_sub(renewed) < age_ms;
+        if is_younger { 0 } else { renewed }
+    }
+
+    fn take_off_wheel(&mut self, lease: LeaseId) {
+        if self.slots.get(lease).lease().kind() == LeaseKind::Ttl {
+            self.wheel.take_out(&mut self.slots, lease);
+        }
+    }
+
+    /// Owes the log a refute, if the suspect was heard.
+    fn owe(&mut self, lease: LeaseId) {
+        if self.troubles.get(lease).is_some_and(|trouble| self.is_heard(lease, trouble)) {
+            self.owed.insert(lease);
+        }
+    }
+
+    pub(super) fn is_heard(&self, lease: LeaseId, trouble: &Trouble) -> bool {
+        match self.term(lease) {
+            Term::Ttl { renewed, .. } => renewed > trouble.basis_ms,
+            Term::Attached { .. } => true,
+            Term::Checked { .. } => trouble.is_recovered,
+            Term::Lost { .. } | Term::Elsewhere | Term::Endless => false,
+        }
+    }
+
+    /// Every member has had its chance to refute this suspicion, or has confirmed it.
+    pub fn barrier_passed(&mut self, key: &InstanceKey, suspicion: Revision, now: MonoMs) {
+        if let Some(lease) = self.slots.find(key)
+            && let Some(trouble) = self.troubles.get_mut(lease)
+            && trouble.stage.suspicion() == Some(suspicion)
+        {
+            trouble.is_past_barrier = true;
+            if trouble.said.is_none() {
+                self.troubles.look(lease, now);
+            }
+        }
+    }
+
+    /// No suspicion stands any more. `age_ms`: somebody heard it that long ago. Without one, what follows in the log
+    /// (a register, an end) says why.
+    pub fn cleared(&mut self, key: &InstanceKey, age_ms: Option<u64>, now: MonoMs) {
+        let Some(lease) = self.slots.find(key) else { return };
+        let Some(trouble) = self.troubles.get_mut(lease) else { return };
+        let Some(age_ms) = age_ms else {
+            trouble.is_void = true;
+            return self.troubles.look(lease, now);
+        };
+        let again = trouble.again.take();
+        if trouble.said != Some(Said::Refute) {
+            self.slots.get(lease).cell.renew(now.saturating_sub(age_ms));
+        }
+        self.calm(lease, now);
+        if again.is_some() {
+            self.suspect_check(lease, again, now);
+        }
+    }
+
+    /// The log shows it unhealthy.
+    pub fn unhealthy(&mut self, key: &InstanceKey, now: MonoMs) {
+        let Some(lease) = self.slots.find(key) else { return };
+        self.freezes.fell(lease);
+        if let Some(trouble) = self.troubles.get_mut(lease)
+            && let Some(suspicion) = trouble.stage.suspicion()
+        {
+            trouble.stage = Stage::Unhealthy { suspicion, since: now };
+            // What held its end has served its purpose; another hold starts anew.
+            trouble.floor_ms = 0;
+            trouble.unsay();
+            self.troubles.look(lease, now);
+        }
+    }
+
+    /// The log did not take what [`LeaseTable::due`] gave, or apply made nothing of it.
+    pub fn refused(&mut self, op: &Op, now: MonoMs) {
+        match op {
+            Op::Suspect { instance, .. }
+            | Op::Refute { instance, .. }
+            | Op::Unhealthy { instance, .. }
+            | Op::Expire { instance, .. } => {
+                if let Some(lease) = self.slots.find(instance)
+                    && let Some(trouble) = self.troubles.get_mut(lease)
+                    && trouble.said.is_some()
+                {
+                    trouble.unsay();
+                    trouble.expires = false;
+                    self.troubles.look(lease, now + REFUSED_MS);
+                }
+            }
+            Op::CloseSession { session, .. } => {
+                if let Some(place) = self.sessions.find(*session) {
+                    self.look_at_session_at(place, now + REFUSED_MS);
+                }
+            }
+            Op::Freeze { scope, .. } | Op::Release { scope, .. } => {
+                let scope = self.scope(scope);
+                self.freezes.refused(scope, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The log shows a freeze that covers leases of this node: its own, one of a service, or, at boot, one that the
+    /// node's last incarnation made.
+    pub fn frozen(&mut self, scope: &FreezeScope, freeze: Revision, now: MonoMs) {
+        let scope = self.scope(scope);
+        self.freezes.frozen(scope, freeze, now);
+    }
+
+    /// The log shows its end, or the end of the service that it was for.
+    pub fn released(&mut self, scope: &FreezeScope) {
+        let scope = self.scope(scope);
+        self.freezes.released(scope);
+        if let Scope::Service(service) = scope {
+            self.settle(service);
+        }
+    }
+
+    fn scope(&mut self, scope: &FreezeScope) -> Scope {
+        match scope {
+            FreezeScope::Node(node) => Scope::Node(*node),
+            FreezeScope::Service(service) => Scope::Service(self.slots.name(service)),
+        }
+    }
+
+    /// As many probes have failed as the check's threshold says. May be said again with each further failure.
+    pub fn check_failed(&mut self, key: &InstanceKey, generation: Revision, detail: &str, now: MonoMs) {
+        let Some(lease) = self.find_checked(key, generation) else { return };
+        let Some(trouble) = self.troubles.get_mut(lease) else {
+            return self.suspect_check(lease, Some(detail.into()), now);
+        };
+        if !trouble.is_recovered {
+            if trouble.stage == Stage::Wanting {
+                trouble.detail = Some(detail.into());
+            }
+            return;
+        }
+        if trouble.said == Some(Said::Refute) {
+            trouble.again = Some(detail.into());
+            return;
+        }
+        trouble.is_recovered = false;
+        trouble.detail = Some(detail.into());
+        self.owed.remove(&lease);
+        self.troubles.look(lease, now);
+    }
+
+    /// As many probes have succeeded as the check's threshold says. May be said again with each further success.
+    pub fn check_recovered(&mut self, key: &InstanceKey, generation: Revision, now: MonoMs) {
+        let Some(lease) = self.find_checked(key, generation) else { return };
+        let Some(trouble) = self.troubles.get_mut(lease) else { return };
+        trouble.is_recovered = true;
+        trouble.again = None;
+        match trouble.stage {
+            // The suspicion may be on its way: then it must be refuted when it comes.
+            Stage::Wanting => self.troubles.look(lease, now),
+            Stage::Standing { .. } | Stage::Unhealthy { .. } => {
+                if trouble.said != Some(Said::Refute) {
+                    self.owed.insert(lease);
+                }
+            }
+        }
+    }
+
+    fn find_checked(&self, key: &InstanceKey, generation: Revision) -> Option<LeaseId> {
+        self.find(key, generation).filter(|lease| self.slots.get(*lease).lease().kind() == LeaseKind::Checked)
+    }
+
+    fn suspect_check(&mut self, lease: LeaseId, detail: Option<Box<str>>, now: MonoMs) {
+        self.suspect(lease, now);
+        if let Some(trouble) = self.troubles.get_mut(lease) {
+            trouble.detail = detail;
+        }
+    }
+}
