@@ -72,18 +72,9 @@ enum Item {
 /// Who is told what became of a change.
 #[derive(Debug)]
 enum Source {
-    Caller {
-        ticket: Ticket,
-        command: Command,
-        op: Op,
-        created: bool,
-        tries: u32,
-    },
-    /// The overlay shows it until it is applied. `retry`: the op again, for when it was certainly not written.
-    Overlay {
-        op: Op,
-        author: Author,
-    },
+    Caller { ticket: Ticket, command: Command, created: bool, tries: u32 },
+    /// The overlay shows it until it is applied.
+    Overlay,
     Own,
 }
 

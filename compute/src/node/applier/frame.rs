@@ -78,7 +78,7 @@ impl Applier {
             if let Some(key) = subject(&op) {
                 gathering.busy.insert(Subject::Instance(key.clone()));
             }
-            self.push(gathering, Source::Overlay { op: op.clone(), author: author.clone() }, author, op);
+            self.push(gathering, Source::Overlay, author, op);
         }
     }
 
@@ -103,10 +103,9 @@ impl Applier {
                     return self.accept_while_away(ticket, &command, author, op, created);
                 }
                 if self.calls.ack(ticket) == Ack::Memory && self.accept_in_memory(ticket, &op, created) {
-                    let source = Source::Overlay { op: op.clone(), author: author.clone() };
-                    return self.push(gathering, source, author, op);
+                    return self.push(gathering, Source::Overlay, author, op);
                 }
-                let source = Source::Caller { ticket, command, op: op.clone(), created, tries };
+                let source = Source::Caller { ticket, command, created, tries };
                 self.push(gathering, source, author, op);
             }
         }
@@ -279,7 +278,7 @@ impl Applier {
                 Some(Source::Caller { ticket, command, tries, .. }) => {
                     self.staged.push_front(Item::Command { ticket, command, tries });
                 }
-                Some(Source::Overlay { op, author }) => self.overlay.put_back(author, op),
+                Some(Source::Overlay) => self.overlay.put_back(change.author.clone(), change.op.clone()),
                 Some(Source::Own) | None => {}
             }
         }

@@ -20,9 +20,9 @@ impl Applier {
         for (change, verdict) in frame.changes.iter().zip(&applied.verdicts) {
             let Some(source) = self.pending.remove(&change.origin.counter) else { continue };
             match source {
-                Source::Caller { ticket, command, op, created, tries } => match *verdict {
+                Source::Caller { ticket, command, created, tries } => match *verdict {
                     Verdict::Applied(revision) => {
-                        let answer = self.answer_of(&command, &op, created);
+                        let answer = self.answer_of(&command, &change.op, created);
                         let outcome = Outcome { answer, reached: Reached::Log, revision };
                         self.calls.answer_applied(ticket, outcome, self.landed, self.clock.mono_ms());
                     }
@@ -32,8 +32,8 @@ impl Applier {
                     }
                     Verdict::Duplicate => self.calls.answer(ticket, Err(Error::OutcomeUnknown)),
                 },
-                Source::Overlay { op, .. } => {
-                    if let (true, Some(key)) = (shows(&op), subject(&op)) {
+                Source::Overlay => {
+                    if let (true, Some(key)) = (shows(&change.op), subject(&change.op)) {
                         self.overlay.settle(key);
                         self.show_overlay(&key.service);
                     }
