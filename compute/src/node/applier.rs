@@ -72,7 +72,12 @@ enum Item {
 /// Who is told what became of a change.
 #[derive(Debug)]
 enum Source {
-    Caller { ticket: Ticket, command: Command, created: bool, tries: u32 },
+    Caller {
+        ticket: Ticket,
+        command: Command,
+        created: bool,
+        tries: u32,
+    },
     /// The overlay shows it until it is applied.
     Overlay,
     Own,
@@ -125,6 +130,8 @@ pub(super) struct Applier {
     store_error: Option<String>,
     draining: bool,
     ticked_at: MonoMs,
+    /// When it meant to wake.
+    planned: MonoMs,
     metrics: status::Metrics,
 }
 
@@ -182,10 +189,10 @@ impl Applier {
             store_error: None,
             draining: false,
             ticked_at: now,
+            planned: now,
             metrics: status::Metrics::new(),
         };
         applier.publish_all();
-        applier.release_orphaned_freezes();
         applier
     }
 
@@ -223,6 +230,7 @@ impl Applier {
         stopping: bool,
     ) -> Event {
         let wake_at = self.wake_at();
+        self.planned = wake_at;
         let takes = self.staged.len() < STAGED_MAX;
         let appending = async {
             match self.in_flight.as_mut().map(|f| &mut f.progress) {
@@ -293,7 +301,7 @@ impl Applier {
         match signal {
             Signal::SessionHeld(session, epoch) => self.expiry.session_held(session, epoch, self.clock.mono_ms()),
             Signal::SessionLost(session, epoch) => self.expiry.session_lost(session, epoch, self.clock.mono_ms()),
-            Signal::Check(word) => self.expiry.check(word),
+            Signal::Check(word) => self.expiry.check(&word, self.clock.mono_ms()),
             Signal::KeptOverrides(service, reply) => {
                 let _ = reply.send(self.state.kept_overrides(&service));
             }
@@ -361,7 +369,7 @@ impl Applier {
     fn tick(&mut self) {
         let now = self.clock.mono_ms();
         self.watch_log(now);
-        self.expire(now);
+        self.expire(self.planned, now);
         self.calls.give_up_on_store(now);
         if now >= self.ticked_at + TICK_MS {
             self.ticked_at = now;

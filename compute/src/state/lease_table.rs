@@ -257,6 +257,11 @@ impl LeaseTable {
         }
     }
 
+    /// How many leases of one kind there are here.
+    pub fn counts_of(&self, kind: LeaseKind) -> usize {
+        self.count(kind)
+    }
+
     fn count(&self, kind: LeaseKind) -> usize {
         self.counts[kind as usize]
     }

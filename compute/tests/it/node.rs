@@ -143,7 +143,6 @@ async fn while_the_log_is_away_renewing_providers_are_taken_and_the_rest_refused
     assert_eq!(registry.view(&service("orders")).instances.len(), 1);
     let permanent = register(&key("orders", "c"), provider(82, Lease::Permanent));
     assert!(matches!(ask(&registry, Ack::Log, permanent).await, Err(Error::LogAway)));
-    world.log.script(vec![]);
     let back = world.pass_until(60_000, || registry.view(&service("orders")).overlay == 0).await;
     assert!(back.is_some(), "the overlay is appended when the log is back");
     let view = registry.view(&service("orders"));

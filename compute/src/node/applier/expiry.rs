@@ -1,60 +1,214 @@
 //! Leases, as far as they are this node's: what it hears of them, and what it says to the log about them.
 
-use crate::model::{Author, NodeIncarnation, Op, SessionId};
-use crate::node::checks::Feed;
-use crate::node::link::CheckWord;
-use crate::port::clock::MonoMs;
-use crate::state::{Applied, State};
+use std::collections::BTreeSet;
 
-use super::Applier;
+use crate::model::{Author, Instance, InstanceKey, LeaseKind, NodeIncarnation, Op, SessionId};
+use crate::node::checks::{CheckEvent, Feed};
+use crate::node::link::{CheckWord, Link};
+use crate::port::clock::MonoMs;
+use crate::state::freeze::Members;
+use crate::state::lease_table::{Conditions, Counts, LeaseTable};
+use crate::state::{Applied, LeaseEvent, State};
+use crate::watch::Recorded;
+
+use super::{Applier, Item};
 
 /// Why this node holds expiry back by itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Hold {
     LogAway,
-    LoopLate,
-}
-
-#[derive(Clone, Copy, Default)]
-pub(super) struct LeaseCounts {
-    pub(super) ttl: usize,
-    pub(super) stream: usize,
-    pub(super) checked: usize,
-    pub(super) permanent: usize,
 }
 
 pub(super) struct Expiry {
+    me: NodeIncarnation,
+    table: LeaseTable,
     checks: Feed,
+    holds: BTreeSet<Hold>,
 }
 
 impl Expiry {
-    pub(super) fn ready(_me: NodeIncarnation, _state: &State, checks: &Feed, _now: MonoMs) -> Self {
-        Self { checks: checks.clone() }
+    /// Takes over every lease of a state that has just been loaded; each has its full time from now.
+    pub(super) fn ready(me: NodeIncarnation, state: &State, checks: &Feed, now: MonoMs) -> Self {
+        let mut expiry = Self { me, table: LeaseTable::new(me), checks: checks.clone(), holds: BTreeSet::new() };
+        for (id, session) in state.sessions() {
+            expiry.table.session_attached(*id, session.epoch, session.grace_ms, true, now);
+        }
+        for (service, entry) in state.services() {
+            for instance in entry.instances() {
+                let key = service.instance(instance.id.clone());
+                expiry.table.begin(&key, instance, now);
+                expiry.check_begins(&key, instance);
+            }
+        }
+        for (key, suspicion) in state.suspicions() {
+            expiry.table.suspected(key, suspicion, now);
+            if state.instance(key).is_some_and(|instance| !instance.is_healthy()) {
+                expiry.table.unhealthy(key, now);
+            }
+        }
+        for (scope, freeze) in state.freezes() {
+            expiry.table.frozen(scope, freeze.revision, now);
+        }
+        expiry.table.ready(now);
+        expiry
     }
-    pub(super) fn session_held(&mut self, _s: SessionId, _e: u32, _now: MonoMs) {}
-    pub(super) fn session_lost(&mut self, _s: SessionId, _e: u32, _now: MonoMs) {}
-    pub(super) fn check(&mut self, _word: CheckWord) {}
+
+    fn check_begins(&self, key: &InstanceKey, instance: &std::sync::Arc<Instance>) {
+        if instance.lease().kind() == LeaseKind::Checked {
+            self.checks.tell(CheckEvent::Began { key: key.clone(), instance: instance.clone() });
+        } else if self.table.counts_of(LeaseKind::Checked) > 0 {
+            // It may have been a checked one until now.
+            self.checks.tell(CheckEvent::Ended { key: key.clone(), generation: instance.generation });
+        }
+    }
+
+    fn hear(&mut self, event: &LeaseEvent, link: &Link, now: MonoMs) {
+        match event {
+            LeaseEvent::Began { key, instance } => {
+                self.check_begins(key, instance);
+                self.table.begin(key, instance, now);
+            }
+            LeaseEvent::Heard { key, instance } => self.table.heard(key, instance, now),
+            LeaseEvent::Ended { key, generation } => {
+                self.table.end(key, *generation, now);
+                self.checks.tell(CheckEvent::Ended { key: key.clone(), generation: *generation });
+            }
+            LeaseEvent::Suspected { key, suspicion } => self.table.suspected(key, suspicion, now),
+            LeaseEvent::Confirmed { key, suspicion } => self.table.barrier_passed(key, *suspicion, now),
+            LeaseEvent::Cleared { key, age_ms } => {
+                self.table.cleared(key, *age_ms, now);
+                if self.table.counts_of(LeaseKind::Checked) > 0 {
+                    self.checks.tell(CheckEvent::Cleared { key: key.clone() });
+                }
+            }
+            LeaseEvent::Unhealthy { key } => self.table.unhealthy(key, now),
+            LeaseEvent::SessionAttached { session, epoch, node, grace_ms } => {
+                self.table.session_attached(*session, *epoch, *grace_ms, *node == self.me, now);
+                link.session_moved(*session, *epoch);
+            }
+            LeaseEvent::SessionClosed { session } => self.table.session_closed(*session),
+            LeaseEvent::Frozen { scope, freeze } => self.table.frozen(scope, *freeze, now),
+            LeaseEvent::Released { scope } => self.table.released(scope),
+        }
+    }
+
+    pub(super) fn session_held(&mut self, session: SessionId, epoch: u32, now: MonoMs) {
+        self.table.session_held(session, epoch, now);
+    }
+
+    pub(super) fn session_lost(&mut self, session: SessionId, epoch: u32, now: MonoMs) {
+        self.table.session_lost(session, epoch, now);
+    }
+
+    pub(super) fn check(&mut self, word: &CheckWord, now: MonoMs) {
+        match &word.failed {
+            Some(detail) => self.table.check_failed(&word.key, word.generation, detail, now),
+            None => self.table.check_recovered(&word.key, word.generation, now),
+        }
+    }
+
     pub(super) fn next_deadline(&self) -> Option<MonoMs> {
-        let _ = &self.checks;
-        None
+        self.table.next_deadline()
     }
-    pub(super) fn hold(&mut self, _hold: Hold, _now: MonoMs) {}
-    pub(super) fn release(&mut self, _hold: Hold, _now: MonoMs) {}
-    pub(super) fn refused(&mut self, _op: &Op) {}
+
+    pub(super) fn hold(&mut self, hold: Hold) {
+        self.holds.insert(hold);
+        self.table.hold();
+    }
+
+    /// When nothing holds any more, what lapsed meanwhile has its full time again.
+    pub(super) fn release(&mut self, hold: Hold, now: MonoMs) {
+        if self.holds.remove(&hold) && self.holds.is_empty() {
+            let spared = self.table.release(now);
+            if spared > 0 {
+                tracing::warn!(spared, "leases that lapsed while expiry was held have their full time again");
+            }
+        }
+    }
+
+    pub(super) fn refused(&mut self, op: &Op, now: MonoMs) {
+        self.table.refused(op, now);
+    }
+
+    /// Why nothing may go now, in words.
     pub(super) fn holding(&self) -> Option<String> {
-        None
+        self.holds.first().map(|hold| match hold {
+            Hold::LogAway => "the change log is away".to_owned(),
+        })
     }
-    pub(super) fn counts(&self) -> LeaseCounts {
-        LeaseCounts::default()
+
+    pub(super) fn counts(&self) -> Counts {
+        self.table.counts()
     }
 }
 
 impl Applier {
-    pub(super) fn hear(&mut self, _applied: &Applied) {}
-    pub(super) fn expire(&mut self, _now: MonoMs) {}
-    pub(super) fn end_what_is_due(&mut self) {}
-    pub(super) fn release_freezes(&mut self, _author: &Author) -> usize {
-        0
+    /// Lets the keeper of leases know what a frame did.
+    pub(super) fn hear(&mut self, applied: &Applied) {
+        let now = self.clock.mono_ms();
+        for event in &applied.leases {
+            self.expiry.hear(event, &self.ends.link, now);
+        }
+        for (service, records) in &applied.touched {
+            for record in records {
+                if let Recorded::Put(instance) = &record.what
+                    && instance.generation != record.revision
+                {
+                    self.expiry.table.replaced(&service.instance(instance.id.clone()), instance);
+                }
+            }
+        }
     }
-    pub(super) fn release_orphaned_freezes(&mut self) {}
+
+    /// Says to the log what time has brought. `expected`: when this should have run.
+    pub(super) fn expire(&mut self, expected: MonoMs, now: MonoMs) {
+        let spared = self.expiry.table.late(expected, now);
+        if spared > 0 {
+            let late_ms = now - expected;
+            tracing::warn!(
+                spared,
+                late_ms,
+                "this node was late; leases that lapsed meanwhile have their full time again"
+            );
+        }
+        let mut words = Vec::new();
+        let state = &self.state;
+        let members = |service: &crate::model::ServiceKey| {
+            state.service(service).map_or_else(Members::default, |service| Members {
+                all: service.counts().all,
+                healthy: service.counts().healthy,
+                protect_threshold: service.row().settings.protect_threshold,
+            })
+        };
+        // Alone: what this node has applied is all there is to wait for.
+        self.expiry.table.due(now, Conditions { is_alone: true }, &members, &mut words);
+        let author = self.own("lease");
+        words.into_iter().rev().for_each(|op| self.staged.push_front(Item::Own { op, author: author.clone() }));
+    }
+
+    /// Words of operators that have ended, services that were empty for long.
+    pub(super) fn end_what_is_due(&mut self) {
+        if self.away.is_some() {
+            return;
+        }
+        let now_ms = self.state.log().time_ms.max(self.clock.wall_ms());
+        let author = self.own("clock");
+        let ends = self.state.due(now_ms);
+        self.staged.extend(ends.into_iter().map(|op| Item::Own { op, author: author.clone() }));
+    }
+
+    /// An operator's word: nothing is frozen any more. How many freezes that ends.
+    pub(super) fn release_freezes(&mut self, author: &Author) -> usize {
+        let freezes: Vec<_> = self.state.freezes().map(|(scope, freeze)| (scope.clone(), freeze.revision)).collect();
+        let count = freezes.len();
+        for (scope, freeze) in freezes {
+            self.staged.push_front(Item::Own { op: Op::Release { scope, freeze }, author: author.clone() });
+        }
+        count
+    }
+
+    /// Who speaks when this node does.
+    fn own(&self, door: &str) -> Author {
+        Author { name: self.config.name.clone(), door: door.into() }
+    }
 }

@@ -302,7 +302,7 @@ impl Applier {
         let since = self.away.map_or(now, |away| away.since);
         if self.away.is_none() {
             tracing::warn!("the change log is away; expiry is held back, writes go to the overlay");
-            self.expiry.hold(super::expiry::Hold::LogAway, now);
+            self.expiry.hold(super::expiry::Hold::LogAway);
         }
         self.away = Some(Away { since, retry_at: now + RETRY_MS });
         self.put_status();

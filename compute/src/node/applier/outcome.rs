@@ -41,7 +41,7 @@ impl Applier {
                 Source::Own => {
                     if let Verdict::Refused(refusal) = *verdict {
                         self.metrics.refused(refusal);
-                        self.expiry.refused(&change.op);
+                        self.expiry.refused(&change.op, self.clock.mono_ms());
                     }
                 }
             }

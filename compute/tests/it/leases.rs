@@ -1,0 +1,257 @@
+//! Leases of a whole node, against the bounds of the contract.
+
+use compute::Registry;
+use compute::command::{Ack, Command};
+use compute::error::Error;
+use compute::model::{HealthReason, Lease, RemovalReason};
+use compute::testing::change_log::AppendFault;
+
+use crate::world::{World, ask, generation, instance, key, must, provider, register, service, somebody, ttl};
+
+fn health(registry: &Registry, id: &str) -> Option<bool> {
+    registry.view(&service("orders")).get(&key("orders", id).id).map(|i| i.is_healthy())
+}
+
+#[tokio::test]
+async fn a_lease_that_nobody_renews_ends_within_the_bounds() {
+    for (ttl_ms, slack_ms) in [(1_000, 3_000), (5_000, 2_000), (15_000, 2_000)] {
+        let world = World::new();
+        let node = world.start().await;
+        let registry = node.registry();
+        must(&registry, register(&key("orders", "a"), provider(80, ttl(ttl_ms, 4_000)))).await;
+        let sick = world.pass_until(60_000, || health(&registry, "a") == Some(false)).await.expect("unhealthy");
+        assert!((ttl_ms..=ttl_ms + slack_ms).contains(&sick), "unhealthy after {sick} ms of {ttl_ms}");
+        let view = registry.view(&service("orders"));
+        assert_eq!(view.instances[0].health.reason, Some(HealthReason::LeaseLapsed));
+        let gone = world.pass_until(60_000, || health(&registry, "a").is_none()).await.expect("removed");
+        assert!((4_000..=6_000).contains(&gone), "removed after {gone} ms");
+        let view = registry.view(&service("orders"));
+        let removal = view.row.as_ref().and_then(|row| row.last_removal.clone()).expect("a proof");
+        assert_eq!((removal.reason, removal.author.door.as_ref()), (RemovalReason::Expired, "lease"));
+    }
+}
+
+#[tokio::test]
+async fn a_renewed_lease_never_ends_and_costs_no_change() {
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    let at = key("orders", "a");
+    let there = must(&registry, register(&at, provider(80, ttl(3_000, 1_000)))).await;
+    for _ in 0..50 {
+        world.pass(1_500).await;
+        registry.renew(&somebody(), &at, Some(generation(&there))).await.expect("renewed");
+    }
+    assert_eq!(health(&registry, "a"), Some(true));
+    assert_eq!(registry.progress().applied, there.revision.position(), "a heartbeat never reaches the log");
+}
+
+#[tokio::test]
+async fn a_suspect_that_is_heard_is_refuted() {
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    let at = key("orders", "a");
+    let there = must(&registry, register(&at, provider(80, ttl(3_000, 1_000)))).await;
+    world.pass(2_500).await;
+    assert!(registry.progress().applied > there.revision.position(), "it is suspect by now");
+    world.drive(registry.renew(&somebody(), &at, None)).await.expect("renewed");
+    world.pass(2_900).await;
+    assert_eq!(health(&registry, "a"), Some(true));
+    assert_eq!(registry.view(&service("orders")).revision, there.revision, "nobody is told of a doubt");
+}
+
+#[tokio::test]
+async fn an_unhealthy_instance_that_renews_is_healthy_again() {
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    let at = key("orders", "a");
+    let there = must(&registry, register(&at, provider(80, ttl(3_000, 20_000)))).await;
+    world.pass_until(10_000, || health(&registry, "a") == Some(false)).await.expect("unhealthy");
+    world.drive(registry.renew(&somebody(), &at, Some(generation(&there)))).await.expect("renewed");
+    assert_eq!(health(&registry, "a"), Some(true));
+}
+
+#[tokio::test]
+async fn after_a_restart_every_lease_has_its_full_time() {
+    let world = World::new();
+    let node = world.start().await;
+    let at = key("orders", "a");
+    must(&node.registry(), register(&at, provider(80, ttl(5_000, 5_000)))).await;
+    world.pass(4_900).await;
+    drop(node);
+    world.clock.advance(600_000);
+    let node = world.start().await;
+    let registry = node.registry();
+    let sick = world.pass_until(60_000, || health(&registry, "a") == Some(false)).await.expect("unhealthy");
+    assert!((5_000..=7_000).contains(&sick), "unhealthy {sick} ms after the restart");
+}
+
+#[tokio::test]
+async fn the_wall_clock_ends_no_lease() {
+    for jump in [3_600_000_i64, -3_600_000] {
+        let world = World::new();
+        let node = world.start().await;
+        let registry = node.registry();
+        let at = key("orders", "a");
+        must(&registry, register(&at, provider(80, ttl(5_000, 5_000)))).await;
+        world.pass(1_000).await;
+        let wall = compute::port::Clock::wall_ms(world.clock.as_ref());
+        world.clock.set_wall_ms(wall.wrapping_add_signed(jump));
+        must(&registry, register(&key("orders", "b"), provider(81, Lease::Permanent))).await;
+        world.pass(3_500).await;
+        assert_eq!(health(&registry, "a"), Some(true), "{jump}");
+        let sick = world.pass_until(60_000, || health(&registry, "a") == Some(false)).await.expect("unhealthy");
+        assert!(sick <= 2_500, "{sick} ms, with the clock off by {jump}");
+    }
+}
+
+#[tokio::test]
+async fn while_the_log_is_away_nobody_goes() {
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    must(&registry, register(&key("orders", "a"), provider(80, ttl(3_000, 1_000)))).await;
+    world.log.script(vec![Some(AppendFault::Refused); 150]);
+    assert!(matches!(
+        ask(&registry, Ack::Log, register(&key("orders", "b"), provider(81, Lease::Permanent))).await,
+        Err(Error::LogAway)
+    ));
+    world.pass(30_000).await;
+    assert_eq!(health(&registry, "a"), Some(true));
+    assert_eq!(registry.status().holding.as_deref(), Some("the change log is away"));
+    let back = world.pass_until(200_000, || registry.status().holding.is_none()).await.expect("the log is back");
+    let sick = world.pass_until(60_000, || health(&registry, "a") == Some(false)).await.expect("unhealthy");
+    assert!(sick >= 2_900, "it has its full time again: {sick} ms after {back} ms");
+}
+
+#[tokio::test]
+async fn a_lost_session_has_its_grace_and_its_token_is_good_until_then() {
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    let held = registry.open_session(&somebody(), 4_000, "client").await.expect("opened");
+    let at = key("orders", "a");
+    let lease = Lease::stream(held.session, 2_000).expect("good");
+    let command = Command::Register {
+        instance: at.clone(),
+        provider: Box::new(provider(80, lease)),
+        epoch: Some(held.epoch),
+        generation: None,
+    };
+    let there = must(&registry, command).await;
+    world.pass(60_000).await;
+    assert_eq!(health(&registry, "a"), Some(true), "it lives while its session does");
+    let session = held.session;
+    drop(held);
+    world.pass(3_500).await;
+    let held = world.drive(registry.resume_session(&somebody(), session)).await.expect("resumed");
+    assert_eq!(held.epoch, 2);
+    world.pass(60_000).await;
+    assert_eq!(health(&registry, "a"), Some(true));
+    assert_eq!(registry.view(&service("orders")).revision, instance(&there).revision);
+    drop(held);
+    let sick = world.pass_until(60_000, || health(&registry, "a") == Some(false)).await.expect("unhealthy");
+    assert!((4_000..=6_000).contains(&sick), "unhealthy after {sick} ms of grace");
+    let gone = world.pass_until(60_000, || health(&registry, "a").is_none()).await.expect("removed");
+    assert!((2_000..=4_000).contains(&gone), "removed after {gone} ms");
+    world.pass_until(60_000, || registry.status().counted.sessions == 0).await.expect("and the session with it");
+    let resumed = world.drive(registry.resume_session(&somebody(), session)).await;
+    assert!(matches!(resumed.err(), Some(Error::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn a_newer_stream_takes_a_session_over() {
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    let first = registry.open_session(&somebody(), 2_000, "client").await.expect("opened");
+    let second = registry.resume_session(&somebody(), first.session).await.expect("taken over");
+    first.superseded().await;
+    // The end of the older connection is no loss of the session.
+    drop(first);
+    world.pass(30_000).await;
+    assert_eq!(registry.status().counted.sessions, 1);
+    drop(second);
+    world.pass_until(30_000, || registry.status().counted.sessions == 0).await.expect("closed");
+}
+
+#[tokio::test]
+async fn a_session_nobody_claims_is_not_held_for_ever() {
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    let caller = somebody();
+    // The caller is gone before it hears of its session.
+    let mut opening = Box::pin(registry.open_session(&caller, 2_000, "client"));
+    let polled = futures_once(opening.as_mut()).await;
+    assert!(polled.is_none());
+    drop(opening);
+    world.pass_until(1_000, || registry.status().counted.sessions == 1).await.expect("the log has it");
+    world.pass_until(30_000, || registry.status().counted.sessions == 0).await.expect("closed");
+}
+
+async fn futures_once<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = future => Some(done),
+        () = std::future::ready(()) => None,
+    }
+}
+
+#[tokio::test]
+async fn a_mass_loss_is_held_back_and_then_let_go_slowly() {
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    for n in 0..6 {
+        must(&registry, register(&key("orders", &n.to_string()), provider(80, ttl(3_000, 1_000)))).await;
+    }
+    world.pass(10_000).await;
+    let healthy = || registry.view(&service("orders")).counts.healthy;
+    assert_eq!(healthy(), 6, "all of a service at once is rather our fault than theirs");
+    assert_eq!(registry.status().freezes.len(), 1);
+    let released = world.pass_until(180_000, || registry.status().freezes.is_empty()).await.expect("not for ever");
+    assert!((100_000..=125_000).contains(&released), "released after {released} ms");
+    world.pass_until(200_000, || registry.view(&service("orders")).counts.all == 0).await.expect("the dead go");
+}
+
+#[tokio::test]
+async fn an_operator_ends_a_freeze() {
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    for n in 0..3 {
+        must(&registry, register(&key("orders", &n.to_string()), provider(80, ttl(3_000, 1_000)))).await;
+    }
+    world.pass_until(30_000, || !registry.status().freezes.is_empty()).await.expect("frozen");
+    let released = registry.release_freezes(&somebody()).await.expect("asked");
+    assert_eq!(released, 1);
+    world.pass_until(5_000, || registry.status().freezes.is_empty()).await.expect("released");
+    world.pass_until(60_000, || registry.view(&service("orders")).counts.all == 0).await.expect("the dead go");
+}
+
+#[tokio::test]
+async fn one_of_ten_that_crashes_goes_in_time() {
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    for n in 0..10 {
+        must(&registry, register(&key("orders", &n.to_string()), provider(80, ttl(3_000, 1_000)))).await;
+    }
+    let caller = somebody();
+    let mut gone = None;
+    for round in 0..20 {
+        for n in 1..10 {
+            world.drive(registry.renew(&caller, &key("orders", &n.to_string()), None)).await.expect("renewed");
+        }
+        world.pass(500).await;
+        if registry.view(&service("orders")).counts.all == 9 {
+            gone = Some(round);
+            break;
+        }
+    }
+    assert!(gone.is_some_and(|round| round <= 14), "gone by round {gone:?}");
+    assert_eq!(registry.view(&service("orders")).counts.healthy, 9);
+}
