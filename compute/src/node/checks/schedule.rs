@@ -363,4 +363,4 @@ fn jitter(interval: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,18 +6,18 @@ use crate::testing::SeededChance;
 
 mod bounds;
 
-pub(super) const BOOTED: u64 = 100;
+const BOOTED: u64 = 100;
 
-pub(super) fn revision(offset: u64) -> Revision {
+fn revision(offset: u64) -> Revision {
     Position::new(1, offset).expect("within a generation").at(0)
 }
 
-pub(super) fn check(interval_ms: u64, timeout_ms: u64, failures: u64, successes: u64) -> Check {
+pub(in crate::node::checks) fn check(interval_ms: u64, timeout_ms: u64, failures: u64, successes: u64) -> Check {
     Check::new(CheckKind::Tcp, interval_ms, timeout_ms, failures, successes, None).expect("a valid check")
 }
 
 /// An instance registered at `offset`.
-pub(super) fn instance(id: &str, check: Check, offset: u64) -> (InstanceKey, Arc<Instance>) {
+pub(in crate::node::checks) fn instance(id: &str, check: Check, offset: u64) -> (InstanceKey, Arc<Instance>) {
     let key = InstanceKey::new("default", "orders", id).expect("a valid key");
     let lease = Lease::checked(check, None).expect("a valid lease");
     let provider =
