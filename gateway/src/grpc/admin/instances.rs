@@ -1,0 +1,180 @@
+use compute::Error;
+use compute::command::{Answer as Said, Command, KeptOverride};
+use compute::error::What;
+use compute::model::{InstanceId, InstanceKey, OperatorPatch, Set};
+use compute::watch::Subscription;
+use prost_types::Timestamp;
+use schemas::thuban::v1 as pb;
+
+use super::namespaces::deleted;
+use super::{Admin, Answer, limit, page};
+use crate::admission::Verb;
+use crate::error::{Code, Problem};
+use crate::grpc::call::Answered;
+use crate::grpc::convert;
+use crate::grpc::discover::ready;
+
+/// What a patch may clear.
+const CLEARABLE: &str = "isolated, weight, note, expires_at, keep_ms, each at most once and not set beside it";
+
+impl Admin<'_> {
+    pub(super) async fn get_instance(&self, asked: pb::GetInstanceRequest) -> Answer {
+        let key = self.instance(&asked.namespace, &asked.service, &asked.id, Verb::Read)?;
+        self.caught_up(asked.min_revision.as_deref()).await?;
+        let view = self.registry().view(&key.service);
+        if !view.exists() {
+            return Err(Error::not_found(What::Service, &key.service).into());
+        }
+        let found = view.get(&key.id).ok_or_else(|| Error::not_found(What::Instance, &key))?;
+        Ok(Answered::of(&convert::instance(&key.service, found)).at(view.revision, view.overlay))
+    }
+
+    pub(super) async fn patch_operator(&self, asked: pb::PatchOperatorRequest) -> Answer {
+        let ack = convert::ack(asked.ack)?;
+        let instance = self.instance(&asked.namespace, &asked.service, &asked.id, Verb::Operate)?;
+        let generation = convert::revision("generation", asked.generation.as_deref())?;
+        let patch = patch(asked)?;
+        patch.check()?;
+        let caller = self.call.caller(self.shared);
+        let command = Command::Operate { instance, generation, patch };
+        let outcome = self.registry().submit_one(&caller, ack, command).await?;
+        let Said::Instance { key, instance, .. } = &outcome.answer else {
+            return Err(Problem::new(Code::Conflict, "the instance was removed at the same moment"));
+        };
+        let reply = pb::PatchOperatorReply {
+            instance: Some(convert::instance(&key.service, instance)),
+            ack: convert::reached(outcome.reached).into(),
+        };
+        Ok(Answered::of(&reply).at(outcome.revision, 0))
+    }
+
+    pub(super) async fn list_overrides(&self, asked: pb::ListOverridesRequest) -> Answer {
+        let key = convert::service(&asked.namespace, &asked.service)?;
+        self.call.identity.may(Verb::Read, &key.namespace)?;
+        ready(self.shared)?;
+        let limit = limit(asked.limit)?;
+        let mut kept = self.registry().kept_overrides(&key).await?;
+        kept.sort_by(|one, other| one.instance.id.cmp(&other.instance.id));
+        kept.retain(|kept| kept.instance.id.as_str() > asked.cursor.as_str());
+        let (kept, next_cursor) = page(kept, limit, |kept| kept.instance.id.to_string());
+        let revision = self.revision();
+        let reply = pb::ListOverridesReply {
+            items: kept.iter().map(kept_override).collect(),
+            next_cursor,
+            revision: revision.to_string(),
+        };
+        Ok(Answered::of(&reply).at(revision, 0))
+    }
+
+    pub(super) async fn delete_override(&self, asked: pb::DeleteOverrideRequest) -> Answer {
+        let ack = convert::ack(asked.ack)?;
+        let instance = self.instance(&asked.namespace, &asked.service, &asked.id, Verb::Operate)?;
+        let caller = self.call.caller(self.shared);
+        let command = Command::DropOverride { instance };
+        Ok(deleted(&self.registry().submit_one(&caller, ack, command).await?))
+    }
+
+    pub(super) fn list_subscribers(&self, asked: pb::ListSubscribersRequest) -> Answer {
+        let key = convert::service(&asked.namespace, &asked.service)?;
+        self.call.identity.may(Verb::Read, &key.namespace)?;
+        ready(self.shared)?;
+        let limit = limit(asked.limit)?;
+        let wrong = || Problem::invalid("cursor", &asked.cursor, "empty, or the next_cursor of a page");
+        let skip: usize = if asked.cursor.is_empty() { 0 } else { asked.cursor.parse().map_err(|_| wrong())? };
+        let mut all = self.registry().subscribers(&key);
+        all.sort_by(|one, other| {
+            let place = |s: &Subscription| (s.subscriber.name.clone(), s.subscriber.address);
+            place(one).cmp(&place(other))
+        });
+        let shown: Vec<_> = all.into_iter().skip(skip).take(limit + 1).collect();
+        let (shown, next_cursor) = page(shown, limit, |_| (skip + limit).to_string());
+        let node = self.shared.node_name();
+        let items = shown.iter().map(|subscription| subscriber(subscription, &node)).collect();
+        Ok(Answered::of(&pb::ListSubscribersReply { items, next_cursor }))
+    }
+
+    fn instance(&self, namespace: &str, service: &str, id: &str, verb: Verb) -> Result<InstanceKey, Problem> {
+        let service = convert::service(namespace, service)?;
+        if id.is_empty() {
+            return Err(Problem::missing("id", "1 to 255 bytes"));
+        }
+        self.call.identity.may(verb, &service.namespace)?;
+        Ok(InstanceKey { service, id: InstanceId::new(id)? })
+    }
+}
+
+/// Each field is set, cleared, or left as it is.
+fn patch(asked: pb::PatchOperatorRequest) -> Result<OperatorPatch, Problem> {
+    let expires_at_ms = asked.expires_at.as_ref().map(expires_at_ms).transpose()?;
+    let mut patch = OperatorPatch {
+        isolated: set(asked.isolated),
+        weight: set(asked.weight.map(u64::from)),
+        note: set(asked.note),
+        expires_at_ms: set(expires_at_ms),
+        keep_ms: set(asked.keep_ms.map(u64::from)),
+    };
+    for name in &asked.clear {
+        let was_left = match name.as_str() {
+            "isolated" => clear(&mut patch.isolated),
+            "weight" => clear(&mut patch.weight),
+            "note" => clear(&mut patch.note),
+            "expires_at" => clear(&mut patch.expires_at_ms),
+            "keep_ms" => clear(&mut patch.keep_ms),
+            _ => false,
+        };
+        if !was_left {
+            return Err(Problem::invalid("clear", name, CLEARABLE));
+        }
+    }
+    if patch == OperatorPatch::default() {
+        return Err(Problem::missing("isolated", "isolated, weight, note, expires_at, keep_ms or clear: at least one"));
+    }
+    Ok(patch)
+}
+
+fn set<T>(given: Option<T>) -> Set<T> {
+    given.map_or(Set::Leave, Set::To)
+}
+
+/// False when it was set or cleared already.
+fn clear<T>(field: &mut Set<T>) -> bool {
+    let was_left = matches!(field, Set::Leave);
+    *field = Set::Clear;
+    was_left
+}
+
+fn expires_at_ms(at: &Timestamp) -> Result<u64, Problem> {
+    let wrong = || {
+        let shown = format!("{} s and {} ns", at.seconds, at.nanos);
+        Problem::invalid("expires_at", shown, "a time from 1970 to 9999")
+    };
+    if !(0..=253_402_300_799).contains(&at.seconds) || !(0..1_000_000_000).contains(&at.nanos) {
+        return Err(wrong());
+    }
+    let seconds = u64::try_from(at.seconds).map_err(|_| wrong())?;
+    let nanos = u64::try_from(at.nanos).map_err(|_| wrong())?;
+    Ok(seconds * 1_000 + nanos / 1_000_000)
+}
+
+fn kept_override(kept: &KeptOverride) -> pb::KeptOverride {
+    pb::KeptOverride {
+        namespace: kept.instance.service.namespace.as_str().to_owned(),
+        service: kept.instance.service.service.as_str().to_owned(),
+        id: kept.instance.id.as_str().to_owned(),
+        operator: Some(convert::operator(&kept.row.operator)),
+        kept_until: Some(convert::time(kept.row.until_ms)),
+        same_incarnation_only: kept.row.only_for.is_some(),
+    }
+}
+
+fn subscriber(subscription: &Subscription, node: &str) -> pb::Subscriber {
+    let Subscription { subscriber, sent, acknowledged } = subscription;
+    pb::Subscriber {
+        client: subscriber.name.as_ref().to_owned(),
+        address: subscriber.address.map_or_else(String::new, |address| address.to_string()),
+        door: subscriber.door.as_ref().to_owned(),
+        node: node.to_owned(),
+        sent_revision: convert::token(*sent),
+        acknowledged_revision: acknowledged.map_or_else(String::new, |revision| revision.to_string()),
+    }
+}

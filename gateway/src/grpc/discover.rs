@@ -1,0 +1,148 @@
+//! `Discover`: the fast path of every reader.
+//!
+//! Without a condition or a limit it is a lookup, the clone of a pointer to bytes that were encoded by the first who
+//! asked, and a write.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use compute::Error;
+use compute::model::limits::WAIT_MS_MAX;
+use compute::model::{Selector, ServiceKey};
+use compute::node::Readiness;
+use compute::view::{Format, View};
+use http::Response;
+use schemas::thuban::v1 as pb;
+
+use super::call::{Answered, Call};
+use super::wire::{Reply, framed};
+use super::{Shared, convert};
+use crate::admission::Verb;
+use crate::error::Problem;
+use crate::etag::{self, Etag};
+
+/// Most instances that a limit may let through.
+const LIMIT_MAX: u32 = 1_000_000;
+
+/// What is asked, checked.
+struct Question {
+    service: ServiceKey,
+    selector: Selector,
+    limit: Option<usize>,
+    unless: Option<String>,
+    wait: Duration,
+}
+
+pub(super) async fn discover(
+    shared: &Shared,
+    mut call: Call,
+    request: pb::DiscoverRequest,
+) -> Result<Response<Reply>, Problem> {
+    let least = request.min_revision.as_deref().map(|least| etag::revision_of("min_revision", least)).transpose()?;
+    let question = Question::of(request)?;
+    call.identity.may(Verb::Read, &question.service.namespace)?;
+    ready(shared)?;
+    if least.is_some() || !question.wait.is_zero() {
+        call.permit = shared.admission.wait(call.permit)?;
+    }
+    if let Some(least) = least {
+        shared.registry.reach(least).await?;
+    }
+    let Some(unless) = &question.unless else {
+        return Ok(answer(&question.view(shared), question.limit).into_response());
+    };
+    let found = changed(shared, &question, unless).await;
+    Ok(match found {
+        Ok(view) => answer(&view, question.limit),
+        Err(view) => not_modified(&view),
+    }
+    .into_response())
+}
+
+/// A node that is not ready answers no reads; one that drains still does.
+pub(super) fn ready(shared: &Shared) -> Result<(), Problem> {
+    match shared.registry.readiness() {
+        Readiness::NotReady(why) => Err(Error::NotReady(why).into()),
+        Readiness::Ready | Readiness::Draining => Ok(()),
+    }
+}
+
+impl Question {
+    fn of(request: pb::DiscoverRequest) -> Result<Self, Problem> {
+        let service = convert::service(&request.namespace, &request.service)?;
+        let selector = convert::selector(request.filter)?;
+        let wait_ms = u64::from(request.wait_ms);
+        if wait_ms > WAIT_MS_MAX {
+            return Err(Problem::invalid("wait_ms", wait_ms, format!("0 to {WAIT_MS_MAX}")));
+        }
+        if wait_ms > 0 && request.if_none_match.is_none() {
+            return Err(Problem::invalid("wait_ms", wait_ms, "0, or an if_none_match beside it"));
+        }
+        let limit = match request.limit {
+            Some(limit) if !(1..=LIMIT_MAX).contains(&limit) => {
+                return Err(Problem::invalid("limit", limit, format!("1 to {LIMIT_MAX}")));
+            }
+            limit => limit.map(|limit| limit as usize),
+        };
+        let wait = Duration::from_millis(wait_ms);
+        Ok(Self { service, selector, limit, unless: request.if_none_match, wait })
+    }
+
+    fn view(&self, shared: &Shared) -> Arc<View> {
+        if self.selector.is_everything() {
+            shared.registry.view(&self.service)
+        } else {
+            shared.registry.selected(&self.service, &self.selector)
+        }
+    }
+}
+
+/// The view once it is other than `unless` says; `Err`: it is not, as long as the caller waits.
+async fn changed(shared: &Shared, question: &Question, unless: &str) -> Result<Arc<View>, Arc<View>> {
+    if question.wait.is_zero() {
+        let view = question.view(shared);
+        return if Etag::of(&view).matches(unless) { Err(view) } else { Ok(view) };
+    }
+    // Before the read, so that no change behind it is missed.
+    let mut watcher = shared.registry.watcher(&question.service);
+    let mut end = pin!(shared.clock.sleep(question.wait));
+    let mut draining = pin!(shared.registry.draining());
+    loop {
+        let view = question.view(shared);
+        if !Etag::of(&view).matches(unless) {
+            return Ok(view);
+        }
+        tokio::select! {
+            () = watcher.changed() => {}
+            () = &mut end => return Err(view),
+            // Whoever waits asks again, and another node.
+            () = &mut draining => return Err(view),
+        }
+    }
+}
+
+fn answer(view: &View, limit: Option<usize>) -> Answered {
+    let whole = || framed(&convert::discover_reply(view, None, Etag::of(view)));
+    let frame = match limit.filter(|limit| *limit < view.instances.len()) {
+        None => view.encoded.get(Format::PROTO, whole),
+        cut => framed(&convert::discover_reply(view, cut, Etag::of(view))),
+    };
+    Answered::encoded(frame).at(view.revision, view.overlay)
+}
+
+fn not_modified(view: &View) -> Answered {
+    let reply = pb::DiscoverReply {
+        namespace: view.service.namespace.as_str().to_owned(),
+        service: view.service.service.as_str().to_owned(),
+        exists: view.exists(),
+        not_modified: true,
+        revision: view.revision.to_string(),
+        digest: view.digest.to_string(),
+        etag: Etag::of(view).to_string(),
+        protected: view.protected,
+        overlay: u64::from(view.overlay),
+        ..pb::DiscoverReply::default()
+    };
+    Answered::of(&reply).at(view.revision, view.overlay)
+}
