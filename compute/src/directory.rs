@@ -71,8 +71,12 @@ impl Directory {
 
     /// The newest view of what `selector` takes, shared by all who ask for the same at the same revision.
     pub fn selected(&self, service: &ServiceKey, selector: &Selector) -> Arc<View> {
-        let view = self.view(service);
-        if selector.is_everything() { view } else { self.selected.get(&view, selector) }
+        self.selected_of(&self.view(service), selector)
+    }
+
+    /// What `selector` takes of a view of a whole service, shared in the same way.
+    pub(crate) fn selected_of(&self, view: &Arc<View>, selector: &Selector) -> Arc<View> {
+        if selector.is_everything() { view.clone() } else { self.selected.get(view, selector) }
     }
 
     pub fn progress(&self) -> watch::Receiver<Progress> {
@@ -110,21 +114,25 @@ impl Directory {
         Some(from.take_while(|name| name.as_str().starts_with(prefix)).take(limit).cloned().collect())
     }
 
-    /// Makes `view` the newest of its service; one that does not exist any more is taken out.
-    pub(crate) fn put_view(&self, view: Arc<View>) {
+    /// Makes `view` the newest of its service; one that does not exist any more is taken out. Returns the one before.
+    pub(crate) fn put_view(&self, view: Arc<View>) -> Arc<View> {
         let key = view.service.clone();
         let services = self.services.pin();
         match services.get(&key) {
-            Some(_) if !view.exists() => {
+            Some(slot) if !view.exists() => {
+                let before = slot.load_full();
                 services.remove(&key);
                 self.name_service(&key, false);
+                before
             }
-            Some(slot) => slot.store(view),
-            None if view.exists() => {
-                services.insert(key.clone(), Arc::new(ArcSwap::new(view)));
-                self.name_service(&key, true);
+            Some(slot) => slot.swap(view),
+            None => {
+                if view.exists() {
+                    services.insert(key.clone(), Arc::new(ArcSwap::new(view)));
+                    self.name_service(&key, true);
+                }
+                Arc::new(View::unknown(key))
             }
-            None => {}
         }
     }
 

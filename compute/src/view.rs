@@ -46,6 +46,8 @@ pub struct View {
     pub protected: bool,
     /// How many changes in it are not in the log yet. Their instances have [`Revision::ZERO`].
     pub overlay: u32,
+    /// Without the overlay, where there is one: what watchers are told of.
+    pub log: Option<Arc<View>>,
     pub encoded: Encoded,
 }
 
@@ -79,12 +81,18 @@ impl View {
             counts: Counts::default(),
             protected: false,
             overlay: 0,
+            log: None,
             encoded: Encoded::default(),
         }
     }
 
     pub fn exists(&self) -> bool {
         self.row.is_some() || self.overlay > 0
+    }
+
+    /// What the log alone shows of a service. Of a whole view, not of a selection.
+    pub fn logged(self: &Arc<Self>) -> Arc<Self> {
+        self.log.as_ref().unwrap_or(self).clone()
     }
 
     pub fn get(&self, id: &InstanceId) -> Option<&Arc<Instance>> {
@@ -127,6 +135,7 @@ impl View {
             counts: self.counts,
             protected,
             overlay: self.overlay,
+            log: None,
             encoded: Encoded::default(),
         }
     }

@@ -1,8 +1,28 @@
 //! Watching: a snapshot, then changes, progress in between, and `compacted` before a snapshot that had to be sent again.
 //!
 //! Nothing here decides what is true; it tells each watcher, in revision order, what the applier has published.
+//!
+//! [`Hub::publish`] puts what a frame did into the history and marks who follows it; it costs the same however many
+//! watch. [`Hub::run`] wakes them. Each then reads, by itself, what it needs to get from where it is to the newest
+//! state: a watcher is two revisions and a mark for each service, and a slow one holds up nobody and piles up nothing.
+//!
+//! An event begins where the last one ended: the `from` of a [`Delta`] is the revision of the watcher's last event
+//! about that service, or of its last progress, whichever is newer.
 
+mod account;
+mod chain;
+mod cursor;
+mod delta;
+mod deltas;
+mod fanout;
+mod history;
 mod hub;
+mod lines;
+mod meters;
+mod pulse;
+mod scene;
+mod slot;
+mod window;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +30,10 @@ use std::sync::Arc;
 use crate::model::{Digest, Instance, InstanceId, Namespace, Removal, Revision, Selector, ServiceKey, ServiceRow};
 use crate::view::{Encoded, View};
 
-pub use hub::{Hub, Publication, Record, Recorded, Subscription, Watch, Watcher};
+pub use account::Acknowledger;
+pub use cursor::Watch;
+pub use history::HistoryLimits;
+pub use hub::{Hub, Publication, Record, Recorded, Subscription, WatchLimits, Watcher};
 
 /// What a watcher follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +81,7 @@ pub enum WatchEvent {
 /// What changed of one service between two revisions.
 pub struct Delta {
     pub service: ServiceKey,
-    /// The `to` of the watcher's last event, or the revision of its snapshot.
+    /// The revision of the watcher's last event: the `to` of a change, or that of a snapshot or a progress.
     pub from: Revision,
     pub to: Revision,
     /// Of the view at `to`.

@@ -374,7 +374,7 @@ impl Applier {
         if now >= self.ticked_at + TICK_MS {
             self.ticked_at = now;
             self.end_what_is_due();
-            self.hub.sweep(self.state.log().time_ms);
+            self.hub.sweep(now);
             self.put_status();
         }
     }

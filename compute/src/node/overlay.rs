@@ -140,7 +140,7 @@ impl Overlay {
     }
 
     /// `view` with what is provisional laid over it.
-    pub(super) fn over(&self, view: &View) -> View {
+    pub(super) fn over(&self, view: &Arc<View>) -> View {
         let none = BTreeMap::new();
         let ids = self.shown.get(&view.service).unwrap_or(&none);
         let mut merged: BTreeMap<&InstanceId, &Arc<Instance>> = view.instances.iter().map(|i| (&i.id, i)).collect();
@@ -160,6 +160,7 @@ impl Overlay {
             counts: view.counts,
             protected: view.protected,
             overlay: ids.len() as u32,
+            log: Some(view.clone()),
             encoded: Encoded::default(),
         }
     }

@@ -123,6 +123,7 @@ impl Service {
             counts: self.counts,
             protected: false,
             overlay: 0,
+            log: None,
             encoded: Encoded::default(),
         }
     }

@@ -1,16 +1,26 @@
-//! Subscribers by service.
+//! Between the applier and everybody who waits: what changed goes into the history, who follows it is woken.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::time::Duration;
 
-use tokio::sync::watch;
-
-use super::{Subscriber, WatchEvent, WatchSpec};
+use super::account::{Account, Accounts};
+use super::deltas::Deltas;
+use super::fanout::{self, Fanout};
+use super::history::{History, HistoryLimits};
+use super::meters::Meters;
+use super::slot::Slot;
+use super::{Scope, Subscriber, Watch, WatchSpec};
 use crate::directory::Directory;
 use crate::error::Error;
-use crate::model::{Instance, InstanceId, Removal, Revision, ServiceKey};
+use crate::model::{Instance, InstanceId, Invalid, Namespace, Position, Removal, Revision, ServiceKey};
 use crate::port::Clock;
 use crate::view::View;
+
+/// When a watcher that was refused should come back.
+const RETRY_AFTER: Duration = Duration::from_millis(1_000);
 
 /// One change of one service, as the applier made it.
 #[derive(Clone, Debug)]
@@ -29,6 +39,7 @@ pub enum Recorded {
 
 /// What a frame did to one service: its view at the frame's end and the records since the last one, in order.
 pub struct Publication {
+    /// What readers get. Watchers get what the log alone shows, [`View::logged`].
     pub view: Arc<View>,
     pub records: Vec<Record>,
 }
@@ -43,65 +54,285 @@ pub struct Subscription {
     pub acknowledged: Option<Revision>,
 }
 
-/// Wakes on each change of one service.
-pub struct Watcher {
-    version: watch::Receiver<u64>,
+/// Bounds of what watchers may cost one node.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchLimits {
+    pub watchers_max: usize,
+    /// Services that one watch names.
+    pub services_max: usize,
+    /// Services that all watches together name.
+    pub followed_max: usize,
 }
 
-impl Watcher {
-    /// Resolves when the service changed since this was made, or since the last call resolved. Cancel-safe.
-    pub async fn changed(&mut self) {
-        if self.version.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+impl Default for WatchLimits {
+    fn default() -> Self {
+        Self { watchers_max: 100_000, services_max: 10_000, followed_max: 1_000_000 }
     }
 }
 
-/// A stream of events for one watcher.
-pub struct Watch {
-    version: watch::Receiver<u64>,
+/// What can be followed. Another kind of thing to follow is another kind of topic.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Topic {
+    Service(ServiceKey),
+    Namespace(Namespace),
 }
 
-impl Watch {
-    /// The next event; `None` once the node stops. Cancel-safe. At least every 10 s there is one.
-    pub async fn next(&mut self) -> Option<WatchEvent> {
-        self.version.changed().await.ok().map(|()| WatchEvent::Progress(Revision::ZERO))
-    }
-
-    /// The watcher says that it has everything up to `revision` of `service`.
-    pub fn acknowledge(&self, _service: &ServiceKey, _revision: Revision) {}
-}
+type Note = Option<Arc<Account>>;
+pub(super) type Held = fanout::Held<Topic, Deltas, Note>;
+pub(super) type Followed = fanout::Topic<Topic, Deltas, Note>;
 
 pub struct Hub {
-    version: watch::Sender<u64>,
+    fanout: Arc<Fanout<Topic, Deltas, Note>>,
+    history: RwLock<History>,
+    limits: WatchLimits,
+    watchers: AtomicUsize,
+    followed: AtomicUsize,
+    /// Topics that keep deltas for their followers.
+    keeping: Mutex<Vec<Weak<Followed>>>,
+    pub(super) meters: Meters,
+    pub(super) pulse: super::pulse::Pulse,
 }
 
 impl Hub {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { version: watch::Sender::new(0) })
+        Self::with(WatchLimits::default(), HistoryLimits::default())
+    }
+
+    pub fn with(limits: WatchLimits, history: HistoryLimits) -> Arc<Self> {
+        Arc::new(Self {
+            fanout: Fanout::new(),
+            history: RwLock::new(History::new(history)),
+            limits,
+            watchers: AtomicUsize::new(0),
+            followed: AtomicUsize::new(0),
+            keeping: Mutex::default(),
+            meters: Meters::new(),
+            pulse: super::pulse::Pulse::default(),
+        })
     }
 
     /// Called once, before the first frame: what was before `position` is not known here.
-    pub(crate) fn start(&self, _position: crate::model::Position) {}
-
-    /// Forgets records that nobody will resume from.
-    pub(crate) fn sweep(&self, _time_ms: u64) {}
-
-    /// Called by the applier after each frame, before the directory shows the new position.
-    pub(crate) fn publish(&self, _publications: &[Publication], _position: crate::model::Position) {
-        self.version.send_modify(|v| *v += 1);
+    pub(crate) fn start(&self, position: Position) {
+        self.write_history().start(position);
+        self.fanout.cover(position.last().packed());
     }
 
-    pub fn watcher(&self, _service: &ServiceKey) -> Watcher {
-        Watcher { version: self.version.subscribe() }
+    /// Called by the applier after each frame, also one that touched no service, and before the directory shows the
+    /// new position. Puts the views into the directory itself: who reads a view and the history in one go must find
+    /// them at the same frame.
+    ///
+    /// Costs the same however many watch: they are woken by [`Hub::run`].
+    pub(crate) fn publish(&self, directory: &Directory, publications: &[Publication], position: Position) {
+        let mut in_order: Vec<&Publication> = publications.iter().collect();
+        in_order.sort_by_key(|publication| publication.records.last().map(|record| record.revision));
+        let mut namespaces: VecDeque<&Namespace> = VecDeque::new();
+        let mut history = self.write_history();
+        history.begin(position);
+        for publication in in_order {
+            let before = directory.put_view(publication.view.clone()).logged();
+            let to = history.append(&before, &publication.view.logged(), &publication.records);
+            let service = &publication.view.service;
+            self.fanout.touch(&Topic::Service(service.clone()), to.map(Revision::packed));
+            if to.is_some() && namespaces.back() != Some(&&service.namespace) {
+                namespaces.push_back(&service.namespace);
+            }
+        }
+        history.end(position);
+        let last = position.last().packed();
+        for namespace in namespaces {
+            self.fanout.touch(&Topic::Namespace(namespace.clone()), Some(last));
+        }
+        drop(history);
+        self.fanout.cover(last);
     }
 
-    pub fn watch(&self, _directory: Arc<Directory>, _clock: Arc<dyn Clock>, _spec: WatchSpec) -> Result<Watch, Error> {
-        Ok(Watch { version: self.version.subscribe() })
+    /// What is provisional in a service has changed, and its view is in the directory: for those who wait to read it.
+    pub(crate) fn overlaid(&self, service: &ServiceKey) {
+        self.fanout.touch(&Topic::Service(service.clone()), None);
+        self.fanout.cover(0);
     }
 
-    pub fn subscribers(&self, _service: &ServiceKey) -> Vec<Subscription> {
-        let _: Option<SocketAddr> = None;
-        Vec::new()
+    /// Forgets what nobody will resume from or share any more. To be called now and then; `time_ms`: of any clock that
+    /// goes on while nothing happens, always the same one.
+    pub(crate) fn sweep(&self, time_ms: u64) {
+        let keeping = std::mem::take(&mut *self.keeping.lock().unwrap_or_else(PoisonError::into_inner));
+        keeping.iter().filter_map(Weak::upgrade).for_each(|topic| topic.attached.clear());
+        let mut history = self.write_history();
+        history.sweep(time_ms);
+        self.meters.history_records.set(history.records() as f64);
+        self.meters.history_bytes.set(history.bytes() as f64);
+        drop(history);
+        self.meters.dirty.set(self.fanout.dirty() as f64);
+    }
+
+    /// Wakes watchers, until [`Hub::close`]. One task of a node must run this; while nothing changes it sleeps.
+    pub async fn run(&self, clock: Arc<dyn Clock>) {
+        let meters = &self.meters;
+        let after = |told: fanout::Told, span_ms: u64| {
+            meters.merged.increment(told.merged);
+            meters.window_ms.set(span_ms as f64);
+        };
+        self.fanout.run(&*clock, after).await;
+    }
+
+    /// Ends every watch.
+    pub fn close(&self) {
+        self.fanout.close();
+    }
+
+    /// Wakes on each change of `service`, from now on.
+    pub fn watcher(&self, service: &ServiceKey) -> Watcher {
+        self.wait_for(service, None)
+    }
+
+    /// As [`Hub::watcher`], for somebody who has `sent` already and is listed among the subscribers.
+    pub fn watcher_as(&self, service: &ServiceKey, subscriber: Subscriber, sent: Revision) -> Watcher {
+        let account = Account::new(Arc::new(subscriber), Arc::default());
+        account.sent(sent);
+        self.wait_for(service, Some(Arc::new(account)))
+    }
+
+    fn wait_for(&self, service: &ServiceKey, note: Note) -> Watcher {
+        let slot = Arc::new(Slot::new(1));
+        let held = self.fanout.follow(&Topic::Service(service.clone()), slot.clone(), 0, note);
+        Watcher { fanout: self.fanout.clone(), slot, _held: held }
+    }
+
+    pub fn watch(
+        self: &Arc<Self>,
+        directory: Arc<Directory>,
+        clock: Arc<dyn Clock>,
+        spec: WatchSpec,
+    ) -> Result<Watch, Error> {
+        let (topics, accounts) = self.topics(&spec)?;
+        let counted = Counted::new(self, topics.len())?;
+        let slot = Arc::new(Slot::new(topics.len()));
+        let notes = accounts.notes();
+        let follow = |(line, (topic, note)): (usize, (&Topic, Arc<Account>))| {
+            self.fanout.follow(topic, slot.clone(), line as u32, Some(note))
+        };
+        let held = topics.iter().zip(notes).enumerate().map(follow).collect();
+        Ok(Watch::new(counted, directory, clock, slot, held, Arc::new(accounts), spec))
+    }
+
+    /// What a watch follows, in the order of its lines.
+    fn topics(&self, spec: &WatchSpec) -> Result<(Vec<Topic>, Accounts), Error> {
+        let subscriber = Arc::new(spec.subscriber.clone());
+        let whole = Arc::default();
+        let mut services = match &spec.scope {
+            Scope::Services(services) => services.clone(),
+            Scope::Namespace(namespace) => {
+                let account = Arc::new(Account::new(subscriber, whole));
+                return Ok((vec![Topic::Namespace(namespace.clone())], Accounts::Namespace(account)));
+            }
+        };
+        if services.is_empty() || services.len() > self.limits.services_max {
+            let allowed = format!("1 to {} services", self.limits.services_max);
+            return Err(Invalid::new("services", format!("{} services", services.len()), allowed).into());
+        }
+        services.sort_unstable();
+        if let Some(twice) = services.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Invalid::new("services", &twice[0].service, "no service twice").into());
+        }
+        let topics = services.iter().cloned().map(Topic::Service).collect();
+        let account = |service| (service, Arc::new(Account::new(subscriber.clone(), Arc::clone(&whole))));
+        Ok((topics, Accounts::Services(services.into_iter().map(account).collect())))
+    }
+
+    /// Who watches a service now, by itself or with its whole namespace; by name and address.
+    pub fn subscribers(&self, service: &ServiceKey) -> Vec<Subscription> {
+        let mut all = Vec::new();
+        for topic in [Topic::Service(service.clone()), Topic::Namespace(service.namespace.clone())] {
+            if let Some(topic) = self.fanout.topic(&topic) {
+                topic.each(|note| all.extend(note.as_ref().map(|account| account.subscription())));
+            }
+        }
+        all.sort_by(|a, b| {
+            let by = |s: &Subscription| (s.subscriber.name.clone(), s.subscriber.address, s.subscriber.door.clone());
+            by(a).cmp(&by(b))
+        });
+        all
+    }
+
+    /// The history and the newest view of `service`, at the same frame.
+    pub(super) fn read(
+        &self,
+        directory: &Directory,
+        service: &ServiceKey,
+    ) -> (RwLockReadGuard<'_, History>, Arc<View>) {
+        let history = self.history();
+        let view = directory.view(service).logged();
+        (history, view)
+    }
+
+    pub(super) fn history(&self) -> RwLockReadGuard<'_, History> {
+        self.history.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_history(&self) -> RwLockWriteGuard<'_, History> {
+        self.history.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn fanout(&self) -> &Fanout<Topic, Deltas, Note> {
+        &self.fanout
+    }
+
+    /// Everything up to here has been told to whom it concerns: see [`Fanout::covered`].
+    pub(super) fn covered(&self) -> Revision {
+        Revision::from_packed(self.fanout.covered()).unwrap_or_default()
+    }
+
+    /// `topic` keeps deltas for its followers; the next sweep clears them.
+    pub(super) fn keeps(&self, topic: &Arc<Followed>) {
+        self.keeping.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(topic));
+    }
+}
+
+/// A watch in the account of its hub, as long as it lives.
+pub(super) struct Counted {
+    pub(super) hub: Arc<Hub>,
+    followed: usize,
+}
+
+impl Counted {
+    fn new(hub: &Arc<Hub>, followed: usize) -> Result<Self, Error> {
+        // Counted before it is known to fit, and given back by the drop if it does not: two at once can't both slip in.
+        let counted = Self { hub: hub.clone(), followed };
+        let watchers = hub.watchers.fetch_add(1, Ordering::SeqCst) + 1;
+        let all = hub.followed.fetch_add(followed, Ordering::SeqCst) + followed;
+        hub.meters.watchers.increment(1);
+        let limit = match (watchers > hub.limits.watchers_max, all > hub.limits.followed_max) {
+            (true, _) => "the number of watchers",
+            (_, true) => "the number of services watched",
+            _ => return Ok(counted),
+        };
+        Err(Error::Overloaded { limit, retry_after: RETRY_AFTER })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.hub.watchers.fetch_sub(1, Ordering::SeqCst);
+        self.hub.followed.fetch_sub(self.followed, Ordering::SeqCst);
+        self.hub.meters.watchers.decrement(1);
+    }
+}
+
+/// Wakes on each change of one service.
+pub struct Watcher {
+    fanout: Arc<Fanout<Topic, Deltas, Note>>,
+    slot: Arc<Slot>,
+    _held: Held,
+}
+
+impl Watcher {
+    /// Resolves when the service changed since this was made, or since the last call resolved; now and then also when
+    /// it did not. Cancel-safe.
+    pub async fn changed(&mut self) {
+        let mut marks = Vec::new();
+        while marks.is_empty() {
+            poll_fn(|cx| self.slot.poll_rung(cx)).await;
+            self.fanout.take(&self.slot, &mut marks);
+        }
     }
 }

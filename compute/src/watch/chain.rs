@@ -1,0 +1,220 @@
+//! A watch of a whole namespace: one chain over all its services, in the order of the log.
+//!
+//! The snapshot comes a service at a time, while changes go on. It is of the revision at which it began; a service
+//! that was newer when its turn came is remembered, and what it had already is left out when the chain comes to it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::WatchEvent;
+use super::delta::delta;
+use super::deltas::End;
+use super::history::{Reach, Run, Span};
+use super::hub::Held;
+use super::scene::{Scene, Step};
+use super::slot::{Mark, Slot};
+use crate::model::{Namespace, Revision, ServiceKey, ServiceName};
+use crate::view::View;
+
+/// Names of services read at once.
+const PAGE: usize = 256;
+/// How many services or runs are looked at before others get a turn.
+const TURN: usize = 64;
+
+pub(super) struct Chain {
+    held: Held,
+    namespace: Namespace,
+    slot: Arc<Slot>,
+    marks: Vec<Mark>,
+    /// Everything up to here was told, or there was nothing to see.
+    at: Revision,
+    /// The revision of the last event.
+    told: Revision,
+    next: Next,
+    /// Services that were told of beyond `at`.
+    ahead: HashMap<ServiceKey, Revision>,
+    ahead_max: Revision,
+}
+
+enum Next {
+    Snapshot,
+    /// In the middle of a snapshot, behind a service.
+    Part(Listing),
+    Changes,
+}
+
+#[derive(Default)]
+struct Listing {
+    page: VecDeque<ServiceName>,
+    last: Option<ServiceName>,
+    is_last_page: bool,
+}
+
+/// What came of looking for the next change.
+enum Found {
+    Lost,
+    Nothing(Revision),
+    /// Known already, up to here.
+    Known(Revision),
+    Span(Run, Span),
+}
+
+impl Chain {
+    pub(super) fn new(held: Held, namespace: Namespace, slot: Arc<Slot>, from: Option<Revision>) -> Self {
+        let at = from.unwrap_or_default();
+        // From the beginning it has nothing, and needs no word that it missed some.
+        let next = if at == Revision::ZERO { Next::Snapshot } else { Next::Changes };
+        Self {
+            held,
+            namespace,
+            slot,
+            marks: Vec::new(),
+            at,
+            told: at,
+            next,
+            ahead: HashMap::new(),
+            ahead_max: Revision::ZERO,
+        }
+    }
+
+    /// Everything up to here was told. `None` while a snapshot is under way.
+    pub(super) fn safe(&self) -> Option<Revision> {
+        matches!(self.next, Next::Changes).then_some(self.at)
+    }
+
+    pub(super) fn step(&mut self, scene: &Scene<'_>) -> Step {
+        match &mut self.next {
+            Next::Snapshot => {
+                self.at = scene.hub.history().applied();
+                self.told = self.at;
+                self.ahead.clear();
+                self.ahead_max = Revision::ZERO;
+                self.next = Next::Part(Listing::default());
+                Step::Again
+            }
+            Next::Part(listing) => {
+                let mut listing = std::mem::take(listing);
+                let step = self.part(scene, &mut listing);
+                if matches!(self.next, Next::Part(_)) {
+                    self.next = Next::Part(listing);
+                }
+                step
+            }
+            Next::Changes => self.change(scene),
+        }
+    }
+
+    /// The next service of the snapshot.
+    fn part(&mut self, scene: &Scene<'_>, listing: &mut Listing) -> Step {
+        for _ in 0..TURN {
+            let name = listing.next(scene, &self.namespace);
+            let complete = listing.is_at_end(scene, &self.namespace);
+            let view = name.and_then(|name| self.view(scene, name));
+            if complete {
+                self.next = Next::Changes;
+            }
+            if complete || view.is_some() {
+                return Step::Event(WatchEvent::Snapshot { view, revision: self.told, complete });
+            }
+        }
+        Step::Again
+    }
+
+    fn view(&mut self, scene: &Scene<'_>, service: ServiceName) -> Option<Arc<View>> {
+        let service = ServiceKey { namespace: self.namespace.clone(), service };
+        // The log need not know it, or not any more.
+        let (history, view) = scene.hub.read(scene.directory, &service);
+        drop(history);
+        view.row.as_ref()?;
+        if view.revision > self.at {
+            self.ahead_max = self.ahead_max.max(view.revision);
+            self.ahead.insert(service, view.revision);
+        }
+        Some(scene.directory.selected_of(&view, scene.selector))
+    }
+
+    fn change(&mut self, scene: &Scene<'_>) -> Step {
+        scene.hub.fanout().take(&self.slot, &mut self.marks);
+        self.marks.clear();
+        let from = self.told.max(scene.progress);
+        for _ in 0..TURN {
+            let end = match self.find(scene) {
+                Found::Lost => {
+                    self.next = Next::Snapshot;
+                    return Step::Event(WatchEvent::Compacted(from));
+                }
+                Found::Nothing(upto) => {
+                    self.at = self.at.max(upto);
+                    return Step::Idle;
+                }
+                Found::Known(upto) => {
+                    self.at = upto;
+                    continue;
+                }
+                Found::Span(run, span) => self.end_of(scene, from, &run, &span),
+            };
+            self.at = end.0;
+            if self.at >= self.ahead_max {
+                self.ahead.clear();
+            }
+            if let Some(delta) = end.1 {
+                self.told = end.0;
+                return Step::Event(WatchEvent::Change(delta));
+            }
+        }
+        Step::Again
+    }
+
+    fn find(&self, scene: &Scene<'_>) -> Found {
+        let history = scene.hub.history();
+        let run = match history.run(&self.namespace, self.at) {
+            Reach::Lost => return Found::Lost,
+            Reach::Nothing => return Found::Nothing(history.applied()),
+            Reach::Found(run) => run,
+        };
+        let at = self.ahead.get(&run.service).copied().unwrap_or_default().max(self.at);
+        let view = scene.directory.view(&run.service).logged();
+        match history.run_span(&run, &view, at, !scene.selector.is_everything()) {
+            Reach::Lost => Found::Lost,
+            Reach::Nothing => Found::Known(run.to),
+            Reach::Found(span) => Found::Span(run, span),
+        }
+    }
+
+    fn end_of(&self, scene: &Scene<'_>, from: Revision, run: &Run, span: &Span) -> End {
+        let make = || (run.to, delta(span, from, scene.selector, scene.directory).map(Arc::new));
+        // What is left out for this watcher others have to be told.
+        if self.ahead.contains_key(&run.service) {
+            return make();
+        }
+        let topic = &self.held.topic;
+        topic.attached.find(from, run.to, scene.selector).unwrap_or_else(|| {
+            let end = make();
+            scene.share(topic, from, &end);
+            end
+        })
+    }
+}
+
+impl Listing {
+    fn next(&mut self, scene: &Scene<'_>, namespace: &Namespace) -> Option<ServiceName> {
+        self.fill(scene, namespace);
+        self.page.pop_front()
+    }
+
+    fn is_at_end(&mut self, scene: &Scene<'_>, namespace: &Namespace) -> bool {
+        self.fill(scene, namespace);
+        self.page.is_empty()
+    }
+
+    fn fill(&mut self, scene: &Scene<'_>, namespace: &Namespace) {
+        if !self.page.is_empty() || self.is_last_page {
+            return;
+        }
+        let after = self.last.as_ref().map(ServiceName::as_str);
+        let page = scene.directory.services(namespace, "", after, PAGE).unwrap_or_default();
+        self.is_last_page = page.len() < PAGE;
+        self.last = page.last().cloned().or(self.last.take());
+        self.page = page.into();
+    }
+}
