@@ -349,6 +349,16 @@ fn a_probe_that_outlasts_its_interval_stands_for_the_slots_it_took() {
 }
 
 #[test]
+fn a_probe_that_ends_near_its_next_slot_stands_for_its_own_alone() {
+    let mut bench = Bench::new(1);
+    let lease = instance("a", check(1_000, 1_050, 2, 1), BOOTED);
+    bench.began(&lease);
+    let launch = bench.next();
+    assert_eq!(bench.finish(&launch, 1_050, Finding::Bad("refused".into())), None, "the next slot can still be met");
+    assert_eq!(bench.bad(), failed(&lease));
+}
+
+#[test]
 fn time_spent_waiting_for_a_place_is_not_held_against_the_target() {
     let mut bench = Bench::new(1);
     bench.began(&instance("a", check(1_000, 500, 2, 1), 101));
