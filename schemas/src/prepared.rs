@@ -28,7 +28,7 @@ impl<T> Prepared<T> {
 impl Prepared<SessionReply> {
     /// The reply that carries an encoded [`WatchEvent`](crate::thuban::v1::WatchEvent) to one watch of a session.
     pub fn event(watch_id: u64, event: Bytes) -> Self {
-        let header = SessionEvent { watch_id, event: None }.encode_to_vec();
+        let header = SessionEvent { watch_id, ..SessionEvent::default() }.encode_to_vec();
         let event_len = event.len();
         let inner = header.len() + key_len(EVENT_TAG) + encoded_len_varint(event_len as u64) + event_len;
         let mut own = Vec::with_capacity(32);

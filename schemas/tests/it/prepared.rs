@@ -11,6 +11,7 @@ fn event(service: &str) -> WatchEvent {
         service: service.into(),
         revision: "1.57.2".into(),
         event: Some(watch_event::Event::Progress(Progress {})),
+        resume_revision: String::new(),
     }
 }
 
@@ -23,7 +24,7 @@ fn a_shared_event_reads_as_the_reply_that_carries_it() {
             let sent = Prepared::event(watch_id, event.encode_to_vec().into());
             let bytes = sent.encode_to_vec();
             assert_eq!(bytes.len(), sent.encoded_len());
-            let carried = SessionEvent { watch_id, event: Some(event) };
+            let carried = SessionEvent { watch_id, event: Some(event), ended: None };
             let whole = SessionReply { request_id: 0, reply: Some(session_reply::Reply::Event(carried)) };
             assert_eq!(SessionReply::decode(&*bytes), Ok(whole), "{length} bytes for watch {watch_id}");
         }
