@@ -152,7 +152,7 @@ impl Door {
     }
 }
 
-fn refuse(problem: &Problem) -> Response<Body> {
+pub(crate) fn refuse(problem: &Problem) -> Response<Body> {
     wire::Reply::refusal(status::status(problem)).map(Body::new)
 }
 

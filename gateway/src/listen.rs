@@ -17,11 +17,13 @@ use tokio::net::{TcpListener, TcpSocket};
 mod accept;
 mod activity;
 mod io_stream;
+mod opening;
 mod serving;
 #[cfg(test)]
 mod tests;
 mod tls;
 
+pub use opening::Opening;
 pub use tls::Tls;
 
 /// Connections of one listener; beyond it new ones are told that it is full.
@@ -155,8 +157,8 @@ impl Listener {
 
     /// Serves until `shutdown` resolves, then drains: no new connection, what is under way is finished, and after the
     /// drain timeout what is left is cut.
-    pub async fn serve(self, answers: Answers, shutdown: impl Future<Output = ()> + Send) {
-        accept::run(self, answers, shutdown).await;
+    pub async fn serve(self, answers: impl Into<Opening>, shutdown: impl Future<Output = ()> + Send) {
+        accept::run(self, answers.into(), shutdown).await;
     }
 }
 

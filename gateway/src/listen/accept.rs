@@ -19,7 +19,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use super::activity::{Activity, Watchman};
 use super::io_stream::{Bytes, IoStream};
 use super::serving::Serving;
-use super::{Answers, Arrival, Config, Listener};
+use super::{Arrival, Config, Listener, Opening};
 
 /// Connections beyond the limit that are told so; more are closed without a word.
 const FULL_TOLD_MAX: usize = 64;
@@ -31,7 +31,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 
 struct Shared {
-    answers: Answers,
+    answers: Opening,
     builder: Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
     watchman: Arc<Watchman>,
@@ -62,7 +62,7 @@ impl Counted {
     }
 }
 
-pub(super) async fn run(listener: Listener, answers: Answers, shutdown: impl Future<Output = ()> + Send) {
+pub(super) async fn run(listener: Listener, answers: Opening, shutdown: impl Future<Output = ()> + Send) {
     let Listener { named, listener, tls, config, clock, .. } = listener;
     let watchman = Watchman::new(&config);
     let sweeper = tokio::spawn(Arc::clone(&watchman).sweep(Arc::clone(&clock), named.door));
@@ -168,7 +168,8 @@ async fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr, activity: &
         shared.counted.handshakes_failed.increment(1);
         return;
     };
-    let router = if is_full { &shared.answers.full } else { &shared.answers.router };
+    let answers = shared.answers.now();
+    let router = if is_full { &answers.full } else { &answers.router };
     let serving = Serving { router: router.clone(), arrival, activity: Arc::clone(activity) };
     let io = TokioIo::new(IoStream::new(bytes, Arc::clone(activity)));
     let mut served = Box::pin(shared.builder.serve_connection(io, serving));
