@@ -137,9 +137,13 @@ impl Admission {
 
     /// Exchanges the room of a request for that of one who waits, or of a stream.
     pub fn wait(&self, held: Permit) -> Result<Permit, Problem> {
-        let waiting = self.shared.lanes.enter(Lane::Wait)?;
         drop(held);
-        Ok(waiting)
+        self.shared.lanes.enter(Lane::Wait)
+    }
+
+    /// Whoever asks for what is open to all.
+    pub fn nobody(&self) -> Identity {
+        self.shared.anonymous.clone()
     }
 }
 

@@ -126,6 +126,13 @@ impl Problem {
         self
     }
 
+    /// What was given, fit to print.
+    #[must_use]
+    pub fn of_value(mut self, value: impl Into<String>) -> Self {
+        self.0.value = Some(value.into());
+        self
+    }
+
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.0.retry_after = Some(after);

@@ -4,6 +4,12 @@
 //! (who may, and how much at once), [`listen`] (ports, encryption, connections).
 
 pub mod admission;
+pub mod booting;
 pub mod error;
+pub mod etag;
+pub mod grpc;
+pub mod http;
 pub mod listen;
+pub mod probe;
 mod reread;
+pub mod session;

@@ -95,7 +95,16 @@ impl Identity {
 
     /// Whether it may do `verb` anywhere.
     pub fn may_at_all(&self, verb: Verb) -> Result<(), Problem> {
-        if self.has(verb) { Ok(()) } else { Err(self.forbidden(format!("{} at all", verb.as_str()))) }
+        if self.has(verb) { Ok(()) } else { Err(self.forbidden(format!("at all; it takes {}", verb.as_str()))) }
+    }
+
+    /// Whether it may do one of `verbs` anywhere.
+    pub fn may_any(&self, verbs: &[Verb]) -> Result<(), Problem> {
+        if verbs.iter().any(|verb| self.has(*verb)) {
+            return Ok(());
+        }
+        let names: Vec<_> = verbs.iter().map(|verb| verb.as_str()).collect();
+        Err(self.forbidden(format!("at all; it takes {}", names.join(" or "))))
     }
 
     /// Whether it may remove instances of `namespace`: providers do, and so do operators.

@@ -22,14 +22,19 @@ pub enum Lane {
     Wait,
 }
 
-/// Room for one piece of work; dropping it gives the room back.
-#[derive(Debug)]
+/// Room for one piece of work; dropping it, and all its clones, gives the room back.
+#[derive(Clone, Debug)]
 pub struct Permit {
+    _taken: Arc<Taken>,
+}
+
+#[derive(Debug)]
+struct Taken {
     lanes: Arc<Lanes>,
     lane: Lane,
 }
 
-impl Drop for Permit {
+impl Drop for Taken {
     fn drop(&mut self) {
         self.lanes.leave(self.lane);
     }
@@ -101,7 +106,7 @@ impl Lanes {
             Lane::Renew => self.renewals.take()?,
             Lane::Wait => self.waiting.take()?,
         }
-        Ok(Permit { lanes: Arc::clone(self), lane })
+        Ok(Permit { _taken: Arc::new(Taken { lanes: Arc::clone(self), lane }) })
     }
 
     fn leave(&self, lane: Lane) {

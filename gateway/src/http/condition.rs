@@ -1,0 +1,186 @@
+//! Conditional and waiting reads, and conditional writes.
+
+use std::time::Duration;
+
+use compute::model::limits::{NAME_BYTES_MAX, WAIT_MS_MAX};
+use compute::model::{Revision, ServiceKey};
+use compute::node::Readiness;
+use http::HeaderMap;
+use http::header::{IF_MATCH, IF_NONE_MATCH};
+
+use super::App;
+use super::answer::Basis;
+use super::gate::Call;
+use super::query::Query;
+use crate::error::{Code, Problem};
+use crate::etag::revision_of;
+
+/// Answers that a drain lets go of early come within this time, so that their clients do not all come back at once.
+const DRAIN_SPREAD_MS: u64 = 1_000;
+
+/// When a read is to be answered.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    unless: Option<String>,
+    wait: Option<Duration>,
+    least: Option<Revision>,
+}
+
+/// What a read came to.
+pub(super) struct Found<T> {
+    /// `Err`: nothing that the reader does not have.
+    pub(super) what: Result<(T, Basis), Basis>,
+    /// It was held back on purpose.
+    pub(super) has_waited: bool,
+}
+
+impl Reading {
+    /// Of a read that can be waited on.
+    pub(super) fn of(query: &mut Query<'_>, headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut reading = Self::at_once(query, headers)?;
+        reading.wait = query.whole("wait_ms", 0, WAIT_MS_MAX)?.map(Duration::from_millis);
+        if reading.wait.is_some() && reading.unless.is_none() {
+            let allowed = "only beside the header If-None-Match, with the ETag of an earlier answer";
+            return Err(Problem::invalid("wait_ms", "without If-None-Match", allowed));
+        }
+        Ok(reading)
+    }
+
+    /// Of a read that can only be conditional.
+    pub(super) fn at_once(query: &mut Query<'_>, headers: &HeaderMap) -> Result<Self, Problem> {
+        let least = query.text("min_revision").map(|text| revision_of("min_revision", &text)).transpose()?;
+        Ok(Self { unless: text_of(headers, IF_NONE_MATCH)?, wait: None, least })
+    }
+
+    /// Waits until this node has applied what the reader has seen.
+    pub(super) async fn reach(&self, app: &App, call: &mut Call) -> Result<(), Problem> {
+        let Some(least) = self.least else { return Ok(()) };
+        if app.registry.progress().applied.last() < least {
+            call.wait(app)?;
+            app.registry.reach(least).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the reader has it already.
+    pub(super) fn has(&self, basis: &Basis) -> bool {
+        self.unless.as_ref().is_some_and(|unless| basis.etag.matches(unless))
+    }
+
+    /// Looks, and looks again on each change of `service`, until what is found is new or the time is up.
+    pub(super) async fn run<T>(
+        &self,
+        app: &App,
+        call: &mut Call,
+        service: &ServiceKey,
+        look: impl Fn() -> (T, Basis),
+    ) -> Result<Found<T>, Problem> {
+        self.reach(app, call).await?;
+        let Some(wait) = self.wait.filter(|wait| !wait.is_zero()) else {
+            let (content, basis) = look();
+            let what = if self.has(&basis) { Err(basis) } else { Ok((content, basis)) };
+            return Ok(Found { what, has_waited: false });
+        };
+        // Before the first look: no change behind it is missed.
+        let mut watcher = app.registry.watcher(service);
+        let (content, mut basis) = look();
+        if !self.has(&basis) {
+            return Ok(Found { what: Ok((content, basis)), has_waited: false });
+        }
+        if app.registry.readiness() == Readiness::Draining {
+            return Err(compute::Error::NotReady("it drains, and holds no reads; use another node".to_owned()).into());
+        }
+        call.wait(app)?;
+        let mut time_is_up = app.clock.sleep(wait);
+        loop {
+            tokio::select! {
+                () = watcher.changed() => {
+                    let (content, new) = look();
+                    if !self.has(&new) {
+                        return Ok(Found { what: Ok((content, new)), has_waited: true });
+                    }
+                    basis = new;
+                }
+                () = &mut time_is_up => return Ok(Found { what: Err(basis), has_waited: true }),
+                () = app.registry.draining() => {
+                    app.clock.sleep(Duration::from_millis(app.chance.below(DRAIN_SPREAD_MS))).await;
+                    return Ok(Found { what: Err(basis), has_waited: true });
+                }
+            }
+        }
+    }
+}
+
+/// Which state a write is meant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    Any,
+    /// `If-Match: *`: whatever there is, but something.
+    Existing,
+    Revision(Revision),
+    /// A tag that no state of ours can have.
+    Nothing,
+}
+
+impl Expected {
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        refuse_if_none_match(headers)?;
+        let Some(text) = text_of(headers, IF_MATCH)? else { return Ok(Self::Any) };
+        let text = text.trim();
+        if text == "*" {
+            return Ok(Self::Existing);
+        }
+        let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        Ok(quoted.and_then(|text| text.parse().ok()).map_or(Self::Nothing, Self::Revision))
+    }
+
+    /// For writes that no condition can be kept for.
+    pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Problem> {
+        match Self::of(headers)? {
+            Self::Any => Ok(()),
+            _ => Err(Problem::invalid("if-match", "given", "nothing: this request knows no condition")),
+        }
+    }
+}
+
+/// A write that would ignore it would overwrite what it was told to spare.
+fn refuse_if_none_match(headers: &HeaderMap) -> Result<(), Problem> {
+    match text_of(headers, IF_NONE_MATCH)? {
+        None => Ok(()),
+        Some(text) => Err(Problem::invalid("if-none-match", text, "nothing: it is a condition of reads")),
+    }
+}
+
+/// All lines of a header as one.
+fn text_of(headers: &HeaderMap, name: http::HeaderName) -> Result<Option<String>, Problem> {
+    let mut whole: Option<String> = None;
+    for value in headers.get_all(&name) {
+        let text = value.to_str().map_err(|_| {
+            let shown = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            Problem::invalid(name.as_str().to_owned(), shown, "an ETag that Thuban gave")
+        })?;
+        whole = Some(whole.map_or_else(|| text.to_owned(), |so_far| format!("{so_far}, {text}")));
+    }
+    Ok(whole)
+}
+
+/// `generation`, from the query or, where there is one, from the body; both must say the same.
+pub(super) fn generation(from_query: Option<&str>, from_body: Option<&str>) -> Result<Option<Revision>, Problem> {
+    if let (Some(query), Some(body)) = (from_query, from_body)
+        && query != body
+    {
+        return Err(Problem::invalid("generation", query, "the same in query and body, or only in one"));
+    }
+    let Some(text) = from_query.or(from_body) else { return Ok(None) };
+    if text.len() > NAME_BYTES_MAX {
+        return Err(Problem::invalid("generation", text, "a generation that Thuban gave"));
+    }
+    let generation =
+        text.parse().map_err(|_| Problem::invalid("generation", text, "a generation that Thuban gave, like 1.42.0"))?;
+    Ok(Some(generation))
+}
+
+/// The state is not the one that was expected.
+pub(super) fn precondition_failed(detail: &str) -> Problem {
+    Problem::new(Code::PreconditionFailed, detail).about("if-match")
+}

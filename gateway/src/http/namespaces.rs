@@ -1,0 +1,179 @@
+//! Namespaces.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use compute::command::{Answer, Command, Outcome};
+use compute::model::{Metadata, Namespace, NamespaceRow, NamespaceSettings};
+use http::{Request, StatusCode};
+
+use super::answer::Basis;
+use super::condition::{Expected, Reading};
+use super::encode::{self, Json};
+use super::gate::Call;
+use super::instances::Asked;
+use super::json::Object;
+use super::outcome::{self, Verdict};
+use super::path::Place;
+use super::query::Query;
+use super::schema::{self, InNamespace, ReadRefusals, WriteRefusals};
+use super::selection::Page;
+use super::{App, registration};
+use crate::admission::Verb;
+use crate::error::Problem;
+use crate::etag::Etag;
+
+/// The namespaces that the caller sees
+#[utoipa::path(
+    get, path = "/v1/namespaces", operation_id = "list_namespaces", tag = "namespaces",
+    params(schema::Paging, schema::AtOnce),
+    responses((status = 200, description = "A page, in order", body = schema::Namespaces), schema::NotModified, ReadRefusals)
+)]
+pub(super) async fn list_namespaces(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
+    let mut call = Call::of(&mut parts)?;
+    let mut query = Query::read(parts.uri.query())?;
+    let page = Page::of(&mut query)?;
+    let reading = Reading::at_once(&mut query, &parts.headers)?;
+    query.finish()?;
+    reading.reach(&app, &mut call).await?;
+    let mut found = seen(&app, &call, &page);
+    let has_more = found.len() > page.limit;
+    found.truncate(page.limit);
+    let next = found.last().filter(|_| has_more).map(|(name, _)| name.as_str());
+    let write = |json: &mut Json, (name, row): &(Namespace, NamespaceRow)| encode::namespace(json, name, row);
+    Ok(list(&app, &reading, &found, next, write))
+}
+
+/// A page and one more, of those that the caller may see.
+fn seen(app: &App, call: &Call, page: &Page) -> Vec<(Namespace, NamespaceRow)> {
+    const AT_ONCE: usize = 1_000;
+    // A cursor is a name that was shown; anything else is behind nothing that exists.
+    let mut after = page.after.as_deref().and_then(|name| Namespace::new(name).ok());
+    let mut found = Vec::new();
+    loop {
+        let some = app.registry.namespaces(after.as_ref(), AT_ONCE);
+        let is_last = some.len() < AT_ONCE;
+        after = some.last().map(|(name, _)| name.clone());
+        found.extend(some.into_iter().filter(|(name, _)| call.identity.sees(name)));
+        if is_last || found.len() > page.limit {
+            found.truncate(page.limit + 1);
+            return found;
+        }
+    }
+}
+
+/// A list as every list is answered.
+pub(super) fn list<T>(
+    app: &App,
+    reading: &Reading,
+    items: &[T],
+    next: Option<&str>,
+    write: impl Fn(&mut Json, &T),
+) -> Response {
+    let applied = app.registry.progress().applied.last();
+    let body = Json::of_object(|json| {
+        json.list("items", |json| items.iter().for_each(|item| json.element(|json| write(json, item))));
+        json.nullable("next_cursor", next);
+    });
+    let basis = Basis { etag: Etag::of_content(applied, &body), overlay: 0 };
+    if reading.has(&basis) { basis.not_modified() } else { basis.json(StatusCode::OK, body) }
+}
+
+/// One namespace
+#[utoipa::path(
+    get, path = "/v1/namespaces/{ns}", operation_id = "get_namespace", tag = "namespaces",
+    params(InNamespace, schema::AtOnce),
+    responses((status = 200, description = "The namespace", body = schema::Namespace), schema::NotModified, ReadRefusals)
+)]
+pub(super) async fn get_namespace(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
+    let (mut parts, _) = request.into_parts();
+    let mut call = Call::of(&mut parts)?;
+    let namespace = Place::of(&mut parts).await?.namespace()?;
+    let mut query = Query::read(parts.uri.query())?;
+    let reading = Reading::at_once(&mut query, &parts.headers)?;
+    query.finish()?;
+    call.may(Verb::Read, &namespace)?;
+    reading.reach(&app, &mut call).await?;
+    let row = app.registry.namespace(&namespace)?;
+    let basis = basis(&row);
+    if reading.has(&basis) {
+        return Ok(basis.not_modified());
+    }
+    Ok(basis.json(StatusCode::OK, shown(&namespace, &row)))
+}
+
+fn basis(row: &NamespaceRow) -> Basis {
+    Basis { etag: Etag::of_revision(row.revision), overlay: 0 }
+}
+
+fn shown(namespace: &Namespace, row: &NamespaceRow) -> bytes::Bytes {
+    let mut json = Json::with_capacity(256);
+    encode::namespace(&mut json, namespace, row);
+    json.into_bytes()
+}
+
+/// Make a namespace, or replace its settings
+#[utoipa::path(
+    put, path = "/v1/namespaces/{ns}", operation_id = "put_namespace", tag = "namespaces",
+    params(InNamespace, schema::Acknowledged), request_body(content = Option<schema::NamespaceSettings>),
+    responses(
+        (status = 200, description = "Replaced", body = schema::Namespace),
+        (status = 201, description = "Made", body = schema::Namespace),
+        (status = 202, description = "Taken, but less was reached than asked", body = schema::Accepted),
+        WriteRefusals)
+)]
+pub(super) async fn put_namespace(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
+    let asked = Asked::read(&app, request).await?;
+    let namespace = asked.place.namespace()?;
+    let mut query = Query::read(asked.parts.uri.query())?;
+    let ack = outcome::ack(&mut query)?;
+    query.finish()?;
+    Expected::refuse(&asked.parts.headers)?;
+    let mut object = Object::of_optional_body(&asked.body)?;
+    let settings = NamespaceSettings {
+        description: object.text("description")?.unwrap_or_default().into(),
+        metadata: Metadata::new(&registration::metadata(&mut object)?.unwrap_or_default())?,
+    };
+    object.finish()?;
+    settings.check()?;
+    asked.call.may(Verb::Operate, &namespace)?;
+    let command = Command::PutNamespace { namespace, settings };
+    let done = app.registry.submit_one(&asked.call.caller(&app), ack, command).await?;
+    let Answer::Namespace { namespace, row, created } = &done.answer else { return Err(outcome::unexpected()) };
+    let verdict = Verdict::of(&done, ack, outcome::done(*created));
+    if verdict.short.is_some() {
+        return Ok(accepted(&done, verdict));
+    }
+    Ok(basis(row).json(verdict.status, shown(namespace, row)))
+}
+
+/// The answer to a change of settings that has not come as far as was asked.
+pub(super) fn accepted(done: &Outcome, verdict: Verdict) -> Response {
+    let body = Json::of_object(|json| {
+        verdict.ack_field(json);
+        json.revision("revision", done.revision);
+    });
+    super::answer::json(verdict.status, body)
+}
+
+/// Delete a namespace that holds no services
+#[utoipa::path(
+    delete, path = "/v1/namespaces/{ns}", operation_id = "delete_namespace", tag = "namespaces",
+    params(InNamespace, schema::Acknowledged),
+    responses(
+        (status = 202, description = "Taken, but less was reached than asked", body = schema::Accepted),
+        (status = 204, description = "Deleted"), WriteRefusals)
+)]
+pub(super) async fn delete_namespace(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
+    let asked = Asked::read(&app, request).await?;
+    asked.has_no_body()?;
+    let namespace = asked.place.namespace()?;
+    let mut query = Query::read(asked.parts.uri.query())?;
+    let ack = outcome::ack(&mut query)?;
+    query.finish()?;
+    Expected::refuse(&asked.parts.headers)?;
+    asked.call.may(Verb::Operate, &namespace)?;
+    let done = app.registry.submit_one(&asked.call.caller(&app), ack, Command::DeleteNamespace { namespace }).await?;
+    Ok(outcome::of_removal(&done, ack))
+}
