@@ -115,12 +115,19 @@ pub struct Bound {
 }
 
 impl Door {
+    /// The name and the option of its listener.
+    pub const NAMED: Named = Named { door: "http", option: "--http" };
+
     /// Opens the port. The metrics recorder must be in place.
     pub async fn bind(self, addr: SocketAddr, tls: &Tls) -> Result<Bound, BindError> {
-        let named = Named { door: "http", option: "--http" };
         let config = self.config.listen.clone();
-        let listener = Listener::bind(named, addr, tls, config, Arc::clone(&self.clock)).await?;
-        Ok(Bound { listener, answers: Answers { router: self.router(), full: routes::full() } })
+        let listener = Listener::bind(Self::NAMED, addr, tls, config, Arc::clone(&self.clock)).await?;
+        Ok(Bound { listener, answers: self.answers() })
+    }
+
+    /// What a listener serves, for one who has it open already. The metrics recorder must be in place.
+    pub fn answers(self) -> Answers {
+        Answers { router: self.router(), full: routes::full() }
     }
 
     /// All routes, for one who brings requests without a port.
