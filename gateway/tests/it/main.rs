@@ -1,0 +1,2 @@
+mod grpc_calls;
+mod grpc_world;
