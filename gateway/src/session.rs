@@ -31,8 +31,8 @@ use crate::error::Problem;
 
 mod watches;
 
-use watches::Watches;
 pub use watches::{SESSION_SERVICES_MAX, SESSION_WATCHES_MAX};
+use watches::{Said, Watches};
 
 /// What a connection brings to open a session.
 #[derive(Clone, Debug)]
@@ -53,10 +53,10 @@ pub enum Event<T> {
     Decided(Decided<T>),
     /// Heartbeats are.
     Renewed(T, Vec<Result<(), Problem>>),
-    /// One of its watches has something to say.
-    Watched(u64, WatchEvent),
-    /// One of its watches is over, because the node stops.
-    WatchEnded(u64),
+    /// One of its watches has something to say; and where to resume behind it.
+    Watched(u64, WatchEvent, Option<Revision>),
+    /// One of its watches is over: why, or because the node stops.
+    WatchEnded(u64, Option<Error>),
     /// Another stream has taken the session over: this one is to be closed.
     Superseded,
     /// The node drains: the client should go to another one. Told once.
@@ -283,8 +283,11 @@ impl<T: Send + 'static> Session<T> {
         if takes_answers && let Poll::Ready(Some(event)) = self.deciding.poll_next_unpin(cx) {
             return Poll::Ready(event);
         }
-        if takes_events && let Poll::Ready((id, event)) = self.watches.poll_next(cx) {
-            return Poll::Ready(event.map_or(Event::WatchEnded(id), |event| Event::Watched(id, event)));
+        if takes_events && let Poll::Ready((id, said)) = self.watches.poll_next(cx) {
+            return Poll::Ready(match said {
+                Said::Event(event, resume) => Event::Watched(id, event, resume),
+                Said::Ended(why) => Event::WatchEnded(id, why),
+            });
         }
         Poll::Pending
     }

@@ -93,4 +93,9 @@ impl Acknowledger {
         let account = self.0.of(service);
         account.inspect(|account| account.acknowledge(revision)).is_some()
     }
+
+    /// The same of all that it watches.
+    pub fn acknowledge_all(&self, revision: Revision) {
+        self.0.notes().iter().for_each(|account| account.acknowledge(revision));
+    }
 }

@@ -9,7 +9,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 use schemas::thuban::v1 as pb;
 
 use super::convert;
-use super::wire::{HEADER_BYTES, put_framed, put_header, unframed};
+use super::wire::{put_framed, put_header, unframed};
 
 /// Under which a view keeps its snapshot encoded: the parts as frames, without the revision they are told at.
 const SNAPSHOT: Format = Format(3);
@@ -26,6 +26,14 @@ const EVENT: u32 = 2;
 struct Told {
     own: Vec<u8>,
     shared: Bytes,
+}
+
+impl Told {
+    /// What nobody shares.
+    fn alone(namespace: &Namespace, message: pb::WatchEvent) -> Self {
+        let message = pb::WatchEvent { namespace: namespace.as_str().to_owned(), ..message };
+        Self { own: message.encode_to_vec(), shared: Bytes::new() }
+    }
 }
 
 /// What goes out, in order: small messages gathered in one buffer, large ones as they are.
@@ -52,16 +60,22 @@ impl Outgoing {
     }
 
     /// An event of the watch that a call is of.
-    pub(super) fn put_event(&mut self, namespace: &Namespace, event: &WatchEvent) {
-        each(namespace, event, |told| {
+    pub(super) fn put_event(&mut self, namespace: &Namespace, event: &WatchEvent, resume: Option<Revision>) {
+        each(namespace, event, resume, |told| {
             put_header(&mut self.gathered, told.own.len() + told.shared.len());
             self.put_told(told);
         });
     }
 
     /// An event of one of a session's watches: `SessionReply { event: SessionEvent { watch_id, event } }`.
-    pub(super) fn put_session_event(&mut self, watch_id: u64, namespace: &Namespace, event: &WatchEvent) {
-        each(namespace, event, |told| {
+    pub(super) fn put_session_event(
+        &mut self,
+        watch_id: u64,
+        namespace: &Namespace,
+        event: &WatchEvent,
+        resume: Option<Revision>,
+    ) {
+        each(namespace, event, resume, |told| {
             let bytes = told.own.len() + told.shared.len();
             let named = key_len(WATCH_ID) + encoded_len_varint(watch_id);
             let inner = named + key_len(EVENT) + encoded_len_varint(bytes as u64) + bytes;
@@ -92,13 +106,21 @@ impl Outgoing {
 }
 
 /// The messages that tell of one event.
-fn each(namespace: &Namespace, event: &WatchEvent, mut tell: impl FnMut(Told)) {
-    let mut plain = |message: pb::WatchEvent| tell(Told { own: message.encode_to_vec(), shared: Bytes::new() });
+fn each(namespace: &Namespace, event: &WatchEvent, resume: Option<Revision>, mut tell: impl FnMut(Told)) {
+    let resume_revision = resume.map_or_else(String::new, convert::token);
+    let own = |revision: String| pb::WatchEvent { revision, resume_revision, ..pb::WatchEvent::default() };
     match event {
-        WatchEvent::Progress(revision) => plain(convert::progress(namespace, *revision)),
-        WatchEvent::Compacted(revision) => plain(convert::compacted(namespace, *revision)),
+        WatchEvent::Progress(revision) => {
+            let message = pb::WatchEvent { event: Some(convert::progress()), ..own(revision.to_string()) };
+            tell(Told::alone(namespace, message));
+        }
+        WatchEvent::Compacted(revision) => {
+            let message = pb::WatchEvent { event: Some(convert::compacted()), ..own(revision.to_string()) };
+            tell(Told::alone(namespace, message));
+        }
         WatchEvent::Snapshot { view: None, revision, .. } => {
-            plain(pb::WatchEvent { revision: revision.to_string(), ..convert::nothing(namespace) });
+            let message = pb::WatchEvent { event: Some(convert::nothing()), ..own(revision.to_string()) };
+            tell(Told::alone(namespace, message));
         }
         WatchEvent::Snapshot { view: Some(view), revision, complete } => {
             let framed_parts = || {
@@ -108,19 +130,21 @@ fn each(namespace: &Namespace, event: &WatchEvent, mut tell: impl FnMut(Told)) {
             };
             // That of a namespace is complete only with its last service, which is another for each who asks.
             let parts = if *complete { view.encoded.get(SNAPSHOT, framed_parts) } else { framed_parts() };
-            let own = at(*revision);
-            unframed(parts).for_each(|shared| tell(Told { own: own.clone(), shared }));
+            let mut parts = unframed(parts).peekable();
+            // Nothing can be resumed from before the last part.
+            let last = own(revision.to_string()).encode_to_vec();
+            let before = pb::WatchEvent { revision: revision.to_string(), ..pb::WatchEvent::default() }.encode_to_vec();
+            while let Some(shared) = parts.next() {
+                let own = if parts.peek().is_some() { before.clone() } else { last.clone() };
+                tell(Told { own, shared });
+            }
         }
         WatchEvent::Change(delta) => {
-            let encode = || super::wire::framed(&convert::delta(delta));
-            let shared = delta.encoded.get(Format::PROTO, encode).slice(HEADER_BYTES..);
-            tell(Told { own: Vec::new(), shared });
+            let encode = || convert::delta(delta).encode_to_vec().into();
+            let shared = delta.encoded.get(Format::PROTO, encode);
+            tell(Told { own: own(String::new()).encode_to_vec(), shared });
         }
     }
-}
-
-fn at(revision: Revision) -> Vec<u8> {
-    pb::WatchEvent { revision: revision.to_string(), ..pb::WatchEvent::default() }.encode_to_vec()
 }
 
 #[cfg(test)]

@@ -109,14 +109,15 @@ impl Watching {
             }
         };
         let Some(event) = event else {
-            self.end = Some(status::status(&Error::NotReady("the node stops".to_owned()).into()));
+            let why = self.watch.refused().cloned().unwrap_or_else(|| Error::NotReady("the node stops".to_owned()));
+            self.end = Some(status::status(&why.into()));
             return;
         };
         if !self.shared.admission.is_current(&self.call.identity) {
             self.end = Some(status::status(&revoked()));
             return;
         }
-        self.outgoing.put_event(&self.namespace, &event);
+        self.outgoing.put_event(&self.namespace, &event, self.watch.position());
         self.ready.extend(self.outgoing.take());
     }
 }

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use compute::Error;
 use compute::model::{Revision, ServiceKey};
-use compute::watch::{Scope, Watch, WatchEvent, WatchSpec};
+use compute::watch::{Acknowledger, Scope, Watch, WatchEvent, WatchSpec};
 use futures::future::{AbortHandle, Abortable, Aborted};
 use futures::stream::{FuturesUnordered, StreamExt};
 
@@ -29,7 +29,24 @@ pub(super) struct Watches {
 
 struct Kept {
     end: AbortHandle,
+    acknowledger: Acknowledger,
     services: usize,
+}
+
+/// How many services a watch counts for.
+fn services(scope: &Scope) -> usize {
+    match scope {
+        Scope::Services(services) => services.len(),
+        Scope::Namespace(_) => 1,
+    }
+}
+
+/// What one watch has said.
+pub(super) enum Said {
+    /// An event, and where to resume behind it.
+    Event(WatchEvent, Option<Revision>),
+    /// It is over: the node stops, or why else.
+    Ended(Option<Error>),
 }
 
 impl Watches {
@@ -39,10 +56,7 @@ impl Watches {
         spec: WatchSpec,
         begin: impl FnOnce(WatchSpec) -> Result<Watch, Error>,
     ) -> Result<(), Problem> {
-        let services = match &spec.scope {
-            Scope::Services(services) => services.len(),
-            Scope::Namespace(_) => 1,
-        };
+        let services = services(&spec.scope);
         if id == 0 || self.kept.contains_key(&id) {
             return Err(Problem::invalid("watch_id", id, "above 0, and of no other watch of this session"));
         }
@@ -57,7 +71,7 @@ impl Watches {
         let watch = begin(spec)?;
         let (end, _) = AbortHandle::new_pair();
         self.services += services;
-        self.kept.insert(id, Kept { end, services });
+        self.kept.insert(id, Kept { end, acknowledger: watch.acknowledger(), services });
         self.wait(id, watch);
         Ok(())
     }
@@ -69,21 +83,29 @@ impl Watches {
         true
     }
 
-    pub(super) fn acknowledge(&mut self, _id: u64, _service: Option<&ServiceKey>, _revision: Revision) -> bool {
-        false
+    pub(super) fn acknowledge(&mut self, id: u64, service: Option<&ServiceKey>, revision: Revision) -> bool {
+        let Some(kept) = self.kept.get(&id) else { return false };
+        match service {
+            Some(service) => kept.acknowledger.acknowledge(service, revision),
+            None => {
+                kept.acknowledger.acknowledge_all(revision);
+                true
+            }
+        }
     }
 
-    /// The next event of any watch; `None` in it: that watch is over.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(u64, Option<WatchEvent>)> {
+    /// What any of them says next.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(u64, Said)> {
         loop {
             match ready!(self.turns.poll_next_unpin(cx)) {
-                Some(Ok((id, watch, event))) => {
-                    if event.is_some() {
-                        self.wait(id, watch);
-                    } else {
-                        self.remove(id);
-                    }
-                    return Poll::Ready((id, event));
+                Some(Ok((id, watch, Some(event)))) => {
+                    let resume = watch.position();
+                    self.wait(id, watch);
+                    return Poll::Ready((id, Said::Event(event, resume)));
+                }
+                Some(Ok((id, watch, None))) => {
+                    self.remove(id);
+                    return Poll::Ready((id, Said::Ended(watch.refused().cloned())));
                 }
                 Some(Err(Aborted)) => {}
                 // None waits; there may be one later.

@@ -91,8 +91,7 @@ fn health() -> impl Strategy<Value = Health> {
         Just(HealthReason::SessionLost),
         "[ -~]{0,20}".prop_map(|detail| HealthReason::CheckFailed(detail.into())),
     ];
-    (proptest::option::of(reason), 0..4_102_444_800_000_u64)
-        .prop_map(|(reason, since_ms)| Health { reason, since_ms })
+    (proptest::option::of(reason), 0..4_102_444_800_000_u64).prop_map(|(reason, since_ms)| Health { reason, since_ms })
 }
 
 prop_compose! {
@@ -212,7 +211,12 @@ proptest! {
 }
 
 fn item() -> pb::RegisterItem {
-    pb::RegisterItem { service: "orders".into(), host: "10.0.0.7".into(), port: Some(80), ..pb::RegisterItem::default() }
+    pb::RegisterItem {
+        service: "orders".into(),
+        host: "10.0.0.7".into(),
+        port: Some(80),
+        ..pb::RegisterItem::default()
+    }
 }
 
 fn refused(item: pb::RegisterItem) -> Problem {

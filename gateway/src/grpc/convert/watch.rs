@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use compute::model::{Namespace, Revision, ServiceKey};
+use compute::model::{Revision, ServiceKey};
 use compute::view::View;
 use compute::watch::{Delta, Removed, Scope};
 use prost::Message;
@@ -75,13 +75,8 @@ fn part(view: &View, items: Vec<pb::Instance>) -> pb::WatchEvent {
 }
 
 /// The snapshot of a namespace that holds no service.
-pub(crate) fn nothing(namespace: &Namespace) -> pb::WatchEvent {
-    let snapshot = pb::Snapshot { complete: true, ..pb::Snapshot::default() };
-    pb::WatchEvent {
-        namespace: namespace.as_str().to_owned(),
-        event: Some(pb::watch_event::Event::Snapshot(snapshot)),
-        ..pb::WatchEvent::default()
-    }
+pub(crate) fn nothing() -> pb::watch_event::Event {
+    pb::watch_event::Event::Snapshot(pb::Snapshot { complete: true, ..pb::Snapshot::default() })
 }
 
 pub(crate) fn delta(delta: &Delta) -> pb::WatchEvent {
@@ -112,23 +107,14 @@ fn gone(removed_one: &Removed) -> pb::Removed {
     }
 }
 
-/// Nothing new of a whole watch up to `revision`.
-pub(crate) fn progress(namespace: &Namespace, revision: Revision) -> pb::WatchEvent {
-    whole(namespace, revision, pb::watch_event::Event::Progress(pb::Progress {}))
+/// Nothing new of a whole watch.
+pub(crate) fn progress() -> pb::watch_event::Event {
+    pb::watch_event::Event::Progress(pb::Progress {})
 }
 
 /// What was missed is gone: a snapshot follows.
-pub(crate) fn compacted(namespace: &Namespace, revision: Revision) -> pb::WatchEvent {
-    whole(namespace, revision, pb::watch_event::Event::Compacted(pb::Compacted {}))
-}
-
-fn whole(namespace: &Namespace, revision: Revision, event: pb::watch_event::Event) -> pb::WatchEvent {
-    pb::WatchEvent {
-        namespace: namespace.as_str().to_owned(),
-        service: String::new(),
-        revision: revision.to_string(),
-        event: Some(event),
-    }
+pub(crate) fn compacted() -> pb::watch_event::Event {
+    pb::watch_event::Event::Compacted(pb::Compacted {})
 }
 
 fn about(service: &ServiceKey, revision: Revision, event: pb::watch_event::Event) -> pb::WatchEvent {
@@ -136,6 +122,7 @@ fn about(service: &ServiceKey, revision: Revision, event: pb::watch_event::Event
         namespace: service.namespace.as_str().to_owned(),
         service: service.service.as_str().to_owned(),
         revision: token(revision),
+        resume_revision: String::new(),
         event: Some(event),
     }
 }

@@ -67,11 +67,11 @@ fn delta() -> Arc<Delta> {
 fn told(event: &WatchEvent) -> Vec<pb::WatchEvent> {
     let namespace = Namespace::default_namespace();
     let mut plain = Outgoing::default();
-    plain.put_event(&namespace, event);
+    plain.put_event(&namespace, event, Some(revision("1.2.9")));
     let plain: Vec<_> = frames(&mut plain).map(|bytes| pb::WatchEvent::decode(bytes).unwrap()).collect();
     // A session tells the same, with the watch's name around it.
     let mut inside = Outgoing::default();
-    inside.put_session_event(300, &namespace, event);
+    inside.put_session_event(300, &namespace, event, Some(revision("1.2.9")));
     let inside: Vec<_> = frames(&mut inside).map(|bytes| session_event(bytes)).collect();
     assert_eq!(inside, plain);
     plain
@@ -114,7 +114,7 @@ fn the_same_view_is_told_at_another_revision_with_the_same_bytes() {
     let event = WatchEvent::Snapshot { view: Some(view.clone()), revision: revision("1.5.0"), complete: true };
     let address = |event: &WatchEvent| {
         let mut out = Outgoing::default();
-        out.put_event(&Namespace::default_namespace(), event);
+        out.put_event(&Namespace::default_namespace(), event, None);
         out.take().max_by_key(Bytes::len).unwrap().as_ptr()
     };
     assert_eq!(address(&event), address(&event));
@@ -132,6 +132,7 @@ fn a_large_snapshot_comes_in_parts() {
         let Some(Event::Snapshot(snapshot)) = &part.event else { panic!("not a snapshot") };
         let is_last = at + 1 == parts.len();
         assert_eq!((snapshot.complete, !snapshot.digest.is_empty()), (is_last, is_last));
+        assert_eq!(part.resume_revision, if is_last { "1.2.9" } else { "" });
         ids.extend(snapshot.items.iter().map(|item| item.id.clone()));
     }
     let wanted: Vec<_> = view.instances.iter().map(|instance| instance.id.to_string()).collect();
@@ -164,6 +165,7 @@ fn a_change_says_from_where_to_where() {
     let told = told(&WatchEvent::Change(delta()));
     assert_eq!(told[0].revision, "1.4.2");
     let Some(Event::Change(change)) = &told[0].event else { panic!("{told:?}") };
+    assert_eq!(told[0].resume_revision, "1.2.9");
     assert_eq!((change.from_revision.as_str(), change.to_revision.as_str()), ("1.3.0", "1.4.2"));
     assert_eq!(change.put.len(), 1);
     assert!(!change.exists);
@@ -189,7 +191,7 @@ fn what_goes_out_keeps_its_order() {
     let large = view(40, &"x".repeat(1_000));
     out.put(&pb::SessionReply { request_id: 1, reply: None });
     let event = WatchEvent::Snapshot { view: Some(large), revision: revision("1.3.0"), complete: true };
-    out.put_session_event(1, &namespace, &event);
+    out.put_session_event(1, &namespace, &event, None);
     out.put(&pb::SessionReply { request_id: 2, reply: None });
     let replies: Vec<_> = frames(&mut out).map(|bytes| pb::SessionReply::decode(bytes).unwrap().request_id).collect();
     assert_eq!(replies, [1, 0, 2]);

@@ -9,6 +9,7 @@ use schemas::thuban::v1::session_reply::Reply;
 
 use super::{End, Kind, Live, Pending, RECHECK, alarm};
 use crate::error::{Code, Problem};
+use crate::grpc::status;
 use crate::grpc::watch::{revoked, spread};
 use crate::session::Event;
 
@@ -105,16 +106,22 @@ impl Live {
                 let reply = Reply::Renewed(pending.batch.renewed(&mut outcomes.into_iter()));
                 self.out.put(&pb::SessionReply { request_id: pending.request_id, reply: Some(reply) });
             }
-            Event::Watched(id, event) => {
+            Event::Watched(id, event, resume) => {
                 if let Some(namespace) = self.watched.get(&id) {
-                    self.out.put_session_event(id, namespace, &event);
+                    self.out.put_session_event(id, namespace, &event, resume);
                 }
                 if !self.session.is_still_allowed() {
                     return Err(End::Refused(revoked()));
                 }
             }
-            Event::WatchEnded(_) => {
+            Event::WatchEnded(_, None) => {
                 return Err(End::Refused(Error::NotReady("the node stops".to_owned()).into()));
+            }
+            Event::WatchEnded(id, Some(why)) => {
+                self.watched.remove(&id);
+                let ended = Some(status::message(&why.into()));
+                let event = pb::SessionEvent { watch_id: id, ended, ..pb::SessionEvent::default() };
+                self.out.put(&pb::SessionReply { request_id: 0, reply: Some(Reply::Event(event)) });
             }
             Event::Superseded => {
                 let detail = "another stream has taken this session over";

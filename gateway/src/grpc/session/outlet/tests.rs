@@ -1,8 +1,8 @@
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
 use futures::task::noop_waker;
+use futures::{FutureExt, StreamExt};
 use tonic::Status;
 
 use super::{ROOM_BYTES, pair};
