@@ -1,0 +1,349 @@
+//! From words to values, and whether they go together.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use compute::directory::SelectedLimits;
+use gateway::listen::Tls;
+use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
+
+use super::keys::{self, Kind};
+use super::settings::{Environment, Setting, Settings};
+use super::wrong::Wrong;
+use super::{Config, Logging};
+
+/// Longest name of a node, in bytes.
+const NODE_NAME_BYTES_MAX: usize = 255;
+const ADDRESS: &str = "an IP address and a port, such as 127.0.0.1:7800 or [::1]:7800; port 0 picks a free one";
+const PATH: &str = "a path";
+
+/// `None` when something is missing or wrong, which `wrongs` then tells.
+pub(super) fn check(settings: &Settings, environment: &Environment, wrongs: &mut Vec<Wrong>) -> Option<Config> {
+    let mut checking = Checking { settings, wrongs };
+    checking.refuse_cluster();
+    let data_dir = checking.data_dir(environment);
+    let store = checking.file("store", "sqlite:", "this build has only sqlite", data_dir.as_deref());
+    let log = checking.file("log", "local:", "this build has only local", data_dir.as_deref());
+    let tls = checking.tls();
+    let token_file = checking.readable("token_file");
+    let (http, grpc) = (checking.address("http"), checking.address("grpc"));
+    for unused in ["peer", "gossip"] {
+        checking.address(unused);
+    }
+    let insecure = checking.switch("insecure");
+    checking.refuse_open_doors(http, grpc, insecure, token_file.is_some() && tls != Some(Tls::Off));
+    checking.refuse_shared(http, grpc, store.as_deref(), log.as_deref());
+    let logging = checking.logging();
+    let check_allow = checking.check_allow();
+    let listen = checking.listen();
+    let admission = checking.admission(token_file);
+    let node = checking.node();
+    Some(Config {
+        data_dir: data_dir?,
+        store: store?,
+        log: log?,
+        http: http?,
+        grpc: grpc?,
+        logging: logging?,
+        check_allow: check_allow?,
+        tls: tls?,
+        listen: listen?,
+        admission: admission?,
+        node: node?,
+    })
+}
+
+struct Checking<'a> {
+    settings: &'a Settings,
+    wrongs: &'a mut Vec<Wrong>,
+}
+
+impl Checking<'_> {
+    fn wrong<T>(&mut self, name: &str, setting: &Setting, allowed: impl Into<String>) -> Option<T> {
+        let value = super::print::shown(name, &setting.words.join(","));
+        let (key, origin) = (name.to_owned(), setting.origin.clone());
+        self.wrongs.push(Wrong::Value { key, value, origin, allowed: allowed.into() });
+        None
+    }
+
+    fn rule(&mut self, rule: impl Into<String>) {
+        self.wrongs.push(Wrong::Rule(rule.into()));
+    }
+
+    /// The one word of a key that has a value.
+    fn word(&self, name: &str) -> Option<(&Setting, &str)> {
+        let setting = self.settings.get(name)?;
+        Some((setting, setting.words.last().map_or("", String::as_str)))
+    }
+
+    fn parsed<T>(&mut self, name: &str, allowed: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let (setting, word) = self.word(name)?;
+        match parse(word) {
+            Some(value) => Some(value),
+            None => {
+                let setting = setting.clone();
+                self.wrong(name, &setting, allowed)
+            }
+        }
+    }
+
+    fn address(&mut self, name: &str) -> Option<SocketAddr> {
+        self.parsed(name, ADDRESS, |word| {
+            let local = word.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+            word.parse().ok().or_else(|| local.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
+        })
+    }
+
+    fn path(&mut self, name: &str) -> Option<PathBuf> {
+        self.parsed(name, PATH, |word| (!word.is_empty() && !word.contains('\0')).then(|| word.into()))
+    }
+
+    fn number(&mut self, name: &str) -> Option<u64> {
+        let (min, max) = match keys::find(name)?.kind {
+            Kind::Count { min, max } | Kind::Millis { min, max } => (min, max),
+            _ => return None,
+        };
+        let allowed = format!("a number from {min} to {max}");
+        self.parsed(name, &allowed, |word| word.parse().ok().filter(|number| (min..=max).contains(number)))
+    }
+
+    fn count(&mut self, name: &str) -> Option<usize> {
+        self.number(name).and_then(|number| usize::try_from(number).ok())
+    }
+
+    fn millis(&mut self, name: &str) -> Option<Duration> {
+        self.number(name).map(Duration::from_millis)
+    }
+
+    fn switch(&mut self, name: &str) -> bool {
+        self.parsed(name, "true or false", |word| word.parse().ok()).unwrap_or(false)
+    }
+
+    fn data_dir(&mut self, environment: &Environment) -> Option<PathBuf> {
+        if self.settings.get("data_dir").is_some() {
+            return self.path("data_dir");
+        }
+        let found = default_data_dir(environment);
+        if found.is_none() {
+            self.rule("data_dir is not set, and neither is HOME, which its default needs; set --data-dir DIR");
+        }
+        found
+    }
+
+    /// The path of `sqlite:PATH` or `local:PATH`.
+    fn file(&mut self, name: &str, scheme: &str, why: &str, data_dir: Option<&Path>) -> Option<PathBuf> {
+        if self.settings.get(name).is_none() {
+            return data_dir.map(|dir| dir.join(format!("{name}.sqlite")));
+        }
+        let allowed = format!("{scheme}PATH; {why}");
+        self.parsed(name, &allowed, |word| {
+            let path = word.strip_prefix(scheme)?;
+            (!path.is_empty() && !path.contains('\0')).then(|| path.into())
+        })
+    }
+
+    /// A file that must be there, if it is named.
+    fn readable(&mut self, name: &str) -> Option<PathBuf> {
+        self.settings.get(name)?;
+        let path = self.path(name)?;
+        if let Err(error) = std::fs::File::open(&path).and_then(|file| is_file(&file)) {
+            let setting = self.settings.get(name)?.clone();
+            return self.wrong(name, &setting, format!("a file that can be read ({error})"));
+        }
+        Some(path)
+    }
+
+    fn tls(&mut self) -> Option<Tls> {
+        let named = |name: &str| self.settings.get(name).is_some();
+        match (named("tls_cert"), named("tls_key")) {
+            (false, false) => Some(Tls::Off),
+            (true, true) => {
+                let (certificate, key) = (self.readable("tls_cert"), self.readable("tls_key"));
+                Some(Tls::Files { certificate: certificate?, key: key? })
+            }
+            (is_cert, _) => {
+                let (there, missing) = if is_cert { ("tls_cert", "tls_key") } else { ("tls_key", "tls_cert") };
+                self.rule(format!("{there} is set and {missing} is not: TLS needs both, or neither"));
+                None
+            }
+        }
+    }
+
+    /// What only a cluster has. To take it and then run alone would be worse than to refuse it.
+    fn refuse_cluster(&mut self) {
+        if let Some(setting) = self.settings.get("join").filter(|setting| !setting.words.is_empty()) {
+            let setting = setting.clone();
+            let allowed = "nothing: this build runs one node, on a sqlite store and a local log, and joins no cluster";
+            self.wrong::<()>("join", &setting, allowed);
+        }
+        if let Some(setting) = self.settings.get("doors")
+            && setting.words.iter().any(|word| !word.is_empty() && word != "none")
+        {
+            let setting = setting.clone();
+            let allowed = "none: this build has no doors but the native ones, which --http and --grpc move";
+            self.wrong::<()>("doors", &setting, allowed);
+        }
+    }
+
+    fn refuse_open_doors(
+        &mut self,
+        http: Option<SocketAddr>,
+        grpc: Option<SocketAddr>,
+        insecure: bool,
+        is_guarded: bool,
+    ) {
+        if insecure || is_guarded {
+            return;
+        }
+        for (name, address) in [("http", http), ("grpc", grpc)] {
+            let Some(address) = address.filter(|address| !address.ip().is_loopback()) else { continue };
+            self.rule(format!(
+                "{name} = \"{address}\" is not a loopback address, so anybody who reaches it could do everything: \
+                 give --token-file, --tls-cert and --tls-key, or say --insecure"
+            ));
+        }
+    }
+
+    fn refuse_shared(
+        &mut self,
+        http: Option<SocketAddr>,
+        grpc: Option<SocketAddr>,
+        store: Option<&Path>,
+        log: Option<&Path>,
+    ) {
+        if let (Some(http), Some(grpc)) = (http, grpc)
+            && http.port() != 0
+            && http.port() == grpc.port()
+            && (http.ip() == grpc.ip() || is_any(http.ip()) || is_any(grpc.ip()))
+        {
+            self.rule(format!("http = \"{http}\" and grpc = \"{grpc}\" can't share a port"));
+        }
+        if let (Some(store), Some(log)) = (store, log)
+            && store == log
+        {
+            self.rule(format!("store and log are both in {}: each needs a file of its own", store.display()));
+        }
+    }
+
+    fn logging(&mut self) -> Option<Logging> {
+        let json = self.choice("log_format").map(|word| word == "json");
+        let allowed = "error, warn, info, debug, trace, off, or directives such as warn,compute=debug";
+        let filter = self.parsed("log_level", allowed, |word| EnvFilter::try_new(word).ok().map(|_| word.to_owned()));
+        Some(Logging { json: json?, filter: filter? })
+    }
+
+    fn choice(&mut self, name: &str) -> Option<String> {
+        let Kind::Word(allowed) = keys::find(name)?.kind else { return None };
+        let words = allowed.join(" or ");
+        self.parsed(name, &words, |word| allowed.contains(&word).then(|| word.to_owned()))
+    }
+
+    fn check_allow(&mut self) -> Option<Vec<IpNet>> {
+        let setting = self.settings.get("check_allow")?.clone();
+        let mut networks = Vec::new();
+        for word in setting.words.iter().filter(|word| !word.is_empty()) {
+            match word.parse::<IpNet>().or_else(|_| word.parse::<IpAddr>().map(IpNet::from)) {
+                Ok(network) => networks.push(network),
+                Err(_) => return self.wrong("check_allow", &setting, "networks such as 10.0.0.0/8 or fc00::/7"),
+            }
+        }
+        Some(networks)
+    }
+
+    fn listen(&mut self) -> Option<gateway::listen::Config> {
+        let base = gateway::listen::Config::default();
+        let connections_max = self.count("connections_max");
+        let header_bytes_max = self.count("header_bytes_max");
+        let headers_max = self.count("headers_max");
+        let head_timeout = self.millis("head_timeout_ms");
+        let idle_timeout = self.millis("idle_timeout_ms");
+        let streams_max = self.count("streams_max").and_then(|count| u32::try_from(count).ok());
+        let drain_timeout = self.millis("drain_timeout_ms");
+        let reread = self.millis("reread_ms");
+        Some(gateway::listen::Config {
+            connections_max: connections_max?,
+            header_bytes_max: header_bytes_max?,
+            headers_max: headers_max?,
+            head_timeout: head_timeout?,
+            idle_timeout: idle_timeout?,
+            streams_max: streams_max?,
+            drain_timeout: drain_timeout?,
+            reread: reread?,
+            ..base
+        })
+    }
+
+    fn admission(&mut self, tokens: Option<PathBuf>) -> Option<gateway::admission::Config> {
+        let in_flight_max = self.count("requests_max");
+        let writes_max = self.count("writes_max");
+        let renewals_max = self.count("renewals_max");
+        let waiting_max = self.count("waiting_max");
+        let reread = self.settings.get("reread_ms").and_then(|setting| setting.words.last()?.parse().ok());
+        Some(gateway::admission::Config {
+            tokens,
+            in_flight_max: in_flight_max?,
+            writes_max: writes_max?,
+            renewals_max: renewals_max?,
+            waiting_max: waiting_max?,
+            reread: Duration::from_millis(reread?),
+        })
+    }
+
+    fn node(&mut self) -> Option<compute::node::Config> {
+        let name = self.node_name();
+        let probes_max = self.count("probes_max");
+        let unlanded_max = self.count("unlanded_max");
+        let entries_max = self.number("selected_entries_max");
+        let bytes_max = self.number("selected_bytes_max");
+        self.advertise();
+        Some(compute::node::Config {
+            name: name?.into(),
+            selected: SelectedLimits { entries_max: entries_max?, bytes_max: bytes_max? },
+            unlanded_max: unlanded_max?,
+            probes_max: probes_max?,
+        })
+    }
+
+    fn node_name(&mut self) -> Option<String> {
+        let allowed = format!("1 to {NODE_NAME_BYTES_MAX} bytes of letters, digits and . - _ : @");
+        let is_name = |name: &str| {
+            let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:@".contains(&byte);
+            (1..=NODE_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_part) && name != "." && name != ".."
+        };
+        if self.settings.get("node_name").is_some() {
+            return self.parsed("node_name", &allowed, |word| is_name(word).then(|| word.to_owned()));
+        }
+        Some(host_name().filter(|name| is_name(name)).unwrap_or_else(|| "thuban".to_owned()))
+    }
+
+    fn advertise(&mut self) {
+        self.parsed("advertise", "a host name or an IP address, without a port", |word| {
+            let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+            let is_name = (1..=253).contains(&word.len()) && word.bytes().all(is_part);
+            (is_name || word.parse::<IpAddr>().is_ok()).then_some(())
+        });
+    }
+}
+
+/// Also what was found is a default: shown by `config print`.
+pub(super) fn default_data_dir(environment: &Environment) -> Option<PathBuf> {
+    let stated = environment.text("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || environment.text("HOME").map(|home| Path::new(home).join(".local/share"));
+    stated.or_else(home).map(|base| base.join("thuban"))
+}
+
+pub(super) fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned())
+}
+
+fn is_file(file: &std::fs::File) -> std::io::Result<()> {
+    let is_folder = file.metadata()?.is_dir();
+    if is_folder { Err(std::io::ErrorKind::IsADirectory.into()) } else { Ok(()) }
+}
+
+fn is_any(ip: IpAddr) -> bool {
+    ip.is_unspecified()
+}

@@ -1,0 +1,174 @@
+//! Every key, named once: its flag, its variable, its place in the file, its default and its help come from here.
+
+/// What a value must look like; what it means is checked later, with all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Address,
+    Text,
+    Path,
+    Word(&'static [&'static str]),
+    Count { min: u64, max: u64 },
+    Millis { min: u64, max: u64 },
+    Switch,
+    List,
+}
+
+/// What holds where nobody says anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Preset {
+    Value(&'static str),
+    /// Found out at the start; in words.
+    Found(&'static str),
+    /// Nothing; what that means.
+    Unset(&'static str),
+}
+
+pub(super) struct Key {
+    /// As in the file; the flag has `-` for `_`, the variable is in capitals behind `THUBAN_`.
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) preset: Preset,
+    pub(super) help: &'static str,
+    pub(super) heading: &'static str,
+}
+
+impl Key {
+    pub(super) fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    pub(super) fn variable(&self) -> String {
+        format!("THUBAN_{}", self.name.to_uppercase())
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        self.kind == Kind::List
+    }
+
+    pub(super) fn value_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Address => "ADDR",
+            Kind::Text => match self.name {
+                "store" | "log" => "URL",
+                "advertise" => "HOST",
+                "node_name" => "NAME",
+                _ => "TEXT",
+            },
+            Kind::Path => match self.name {
+                "data_dir" => "DIR",
+                _ => "FILE",
+            },
+            Kind::Word(_) => "WORD",
+            Kind::Count { .. } => "COUNT",
+            Kind::Millis { .. } => "MS",
+            Kind::Switch => "BOOL",
+            Kind::List => match self.name {
+                "check_allow" => "CIDR",
+                "join" => "ADDR",
+                _ => "NAME",
+            },
+        }
+    }
+}
+
+const NODE: &str = "Node";
+const ADDRESSES: &str = "Addresses";
+const CALLERS: &str = "Who may call";
+const LOGGING: &str = "Logging";
+const CHECKS: &str = "Health checks";
+const LIMITS: &str = "Limits";
+
+const fn key(name: &'static str, kind: Kind, preset: Preset, heading: &'static str, help: &'static str) -> Key {
+    Key { name, kind, preset, help, heading }
+}
+
+const MANY: Kind = Kind::Count { min: 1, max: 10_000_000 };
+
+/// In the order of `--help` and of `config print`.
+#[rustfmt::skip]
+pub(super) const KEYS: &[Key] = &[
+    key("data_dir", Kind::Path, Preset::Found("thuban in $XDG_DATA_HOME, else ~/.local/share/thuban"), NODE,
+        "Where this node keeps its files; made with mode 0700 and locked against a second process"),
+    key("node_name", Kind::Text, Preset::Found("the host name"), NODE,
+        "How this node is called in lists and logs"),
+    key("store", Kind::Text, Preset::Found("sqlite:store.sqlite in the data directory"), NODE,
+        "Where presence lands: sqlite:PATH"),
+    key("log", Kind::Text, Preset::Found("local:log.sqlite in the data directory"), NODE,
+        "The change log: local:PATH"),
+    key("http", Kind::Address, Preset::Value("127.0.0.1:7800"), ADDRESSES,
+        "HTTP API, /docs, /metrics; port 0 picks a free one"),
+    key("grpc", Kind::Address, Preset::Value("127.0.0.1:7801"), ADDRESSES,
+        "gRPC API; port 0 picks a free one"),
+    key("doors", Kind::List, Preset::Value("none"), ADDRESSES,
+        "Doors of other protocols to open; this build has none"),
+    key("peer", Kind::Address, Preset::Value("127.0.0.1:7802"), ADDRESSES,
+        "Calls between nodes; opened only in a cluster, which this build has not"),
+    key("gossip", Kind::Address, Preset::Value("127.0.0.1:7803"), ADDRESSES,
+        "Hints between nodes (UDP); opened only in a cluster, which this build has not"),
+    key("advertise", Kind::Text, Preset::Unset("the address of the listener"), ADDRESSES,
+        "Host by which other nodes reach this one; of use only in a cluster"),
+    key("join", Kind::List, Preset::Unset("this node is alone"), ADDRESSES,
+        "Nodes of a cluster to join; this build has no cluster and refuses it"),
+    key("insecure", Kind::Switch, Preset::Value("false"), CALLERS,
+        "Listen on other addresses than loopback without tokens or without TLS"),
+    key("token_file", Kind::Path, Preset::Unset("everybody may do everything"), CALLERS,
+        "Who may call: a line each, NAME SHA256 NAMESPACES VERBS [REQUESTS_PER_SECOND]; reread when it changes"),
+    key("tls_cert", Kind::Path, Preset::Unset("no encryption"), CALLERS,
+        "Certificate chain (PEM) of the HTTP and gRPC listeners; reread when it changes"),
+    key("tls_key", Kind::Path, Preset::Unset("no encryption"), CALLERS,
+        "Private key (PEM) of --tls-cert; reread when it changes"),
+    key("log_format", Kind::Word(&["text", "json"]), Preset::Value("text"), LOGGING,
+        "How log lines look on standard error: text or json"),
+    key("log_level", Kind::Text, Preset::Value("info"), LOGGING,
+        "What is logged: a level, or directives such as warn,compute=debug"),
+    key("check_allow", Kind::List,
+        Preset::Value("127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"), CHECKS,
+        "Networks that health checks may call; link-local and metadata addresses never"),
+    key("probes_max", Kind::Count { min: 1, max: 10_000 }, Preset::Value("64"), CHECKS,
+        "Probes under way at once"),
+    key("connections_max", MANY, Preset::Value("16384"), LIMITS,
+        "Connections of one listener"),
+    key("requests_max", MANY, Preset::Value("8192"), LIMITS,
+        "Requests under way at once, reads and writes together"),
+    key("writes_max", MANY, Preset::Value("4096"), LIMITS,
+        "Writes among them"),
+    key("renewals_max", MANY, Preset::Value("16384"), LIMITS,
+        "Renewals under way at once, counted by themselves"),
+    key("waiting_max", MANY, Preset::Value("16384"), LIMITS,
+        "Waiting reads and open streams"),
+    key("unlanded_max", Kind::Count { min: 1_000, max: 100_000_000 }, Preset::Value("2000000"), LIMITS,
+        "Changes that may wait for the store; beyond it new work is refused"),
+    key("streams_max", Kind::Count { min: 1, max: 100_000 }, Preset::Value("1024"), LIMITS,
+        "HTTP/2 streams of one connection"),
+    key("header_bytes_max", Kind::Count { min: 8_192, max: 1 << 20 }, Preset::Value("65536"), LIMITS,
+        "All headers of a request together, in bytes"),
+    key("headers_max", Kind::Count { min: 16, max: 1_000 }, Preset::Value("100"), LIMITS,
+        "Headers of a request"),
+    key("selected_entries_max", MANY, Preset::Value("100000"), LIMITS,
+        "Filtered views kept encoded"),
+    key("selected_bytes_max", Kind::Count { min: 1 << 20, max: 1 << 40 }, Preset::Value("67108864"), LIMITS,
+        "Filtered views kept encoded, in bytes"),
+    key("head_timeout_ms", Kind::Millis { min: 100, max: 600_000 }, Preset::Value("10000"), LIMITS,
+        "Until the head of a request must have arrived"),
+    key("idle_timeout_ms", Kind::Millis { min: 1_000, max: 86_400_000 }, Preset::Value("300000"), LIMITS,
+        "Without a byte in either direction a connection is closed"),
+    key("drain_timeout_ms", Kind::Millis { min: 0, max: 600_000 }, Preset::Value("10000"), LIMITS,
+        "For requests under way when the process is asked to stop"),
+    key("reread_ms", Kind::Millis { min: 100, max: 3_600_000 }, Preset::Value("2000"), LIMITS,
+        "How often token and certificate files are looked at"),
+];
+
+/// Doors of other protocols, and what they listen with: `door.NAME.TRANSPORT`.
+pub(super) const DOORS: &[&str] =
+    &["nacos", "polaris", "eureka", "consul", "dns", "etcd", "zookeeper", "apollo", "spring"];
+pub(super) const TRANSPORTS: &[&str] = &["http", "grpc", "udp", "tcp"];
+
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The known name that is most like `name`, if one is at all.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let like = |other: &&str| strsim::damerau_levenshtein(name, other);
+    known.min_by_key(like).filter(|best| like(best) <= (name.len() / 3).max(2))
+}

@@ -1,0 +1,69 @@
+//! `thuban config print`: what is in force, as a file that could be used again, with each value's source beside it.
+
+use std::fmt::Write;
+
+use super::keys::{self, KEYS, Key, Kind, Preset};
+use super::settings::{Environment, Settings};
+use super::{Config, check};
+
+impl Settings {
+    /// A line for each key; secrets are masked.
+    pub(crate) fn print(&self, environment: &Environment, config: Option<&Config>) -> String {
+        let mut out = String::new();
+        for key in KEYS {
+            let line = match self.get(key.name) {
+                Some(setting) => {
+                    let value = literal(key, &setting.words);
+                    format!("{} = {value}", key.name) + &format!("  # {}", setting.origin)
+                }
+                None => self.unset(key, environment, config),
+            };
+            // A String takes everything.
+            let _ = writeln!(out, "{line}");
+        }
+        out
+    }
+
+    fn unset(&self, key: &Key, environment: &Environment, config: Option<&Config>) -> String {
+        let found = match key.name {
+            "data_dir" => check::default_data_dir(environment).map(|dir| dir.display().to_string()),
+            "node_name" => config.map(|config| config.node.name.to_string()),
+            "store" => config.map(|config| format!("sqlite:{}", config.store.display())),
+            "log" => config.map(|config| format!("local:{}", config.log.display())),
+            _ => None,
+        };
+        match (found, key.preset) {
+            (Some(found), _) => format!("{} = {}  # default", key.name, literal(key, &[found])),
+            (None, Preset::Found(what) | Preset::Unset(what)) => format!("# {} is not set: {what}", key.name),
+            (None, Preset::Value(value)) => format!("{} = {}  # default", key.name, literal(key, &[value.to_owned()])),
+        }
+    }
+}
+
+/// The value as TOML has it.
+fn literal(key: &Key, words: &[String]) -> String {
+    let text = |word: &String| toml::Value::String(shown(key.name, word)).to_string();
+    let word = words.last().cloned().unwrap_or_default();
+    let is_bare = match key.kind {
+        Kind::Count { .. } | Kind::Millis { .. } => word.parse::<u64>().is_ok(),
+        Kind::Switch => word.parse::<bool>().is_ok(),
+        _ => false,
+    };
+    match key.kind {
+        Kind::List => format!("[{}]", words.iter().map(text).collect::<Vec<_>>().join(", ")),
+        _ if is_bare => word,
+        _ => text(&word),
+    }
+}
+
+/// A value, fit to be seen by whoever reads over a shoulder: without the password of a URL.
+pub(super) fn shown(name: &str, value: &str) -> String {
+    let is_url = keys::find(name).is_some_and(|key| key.value_name() == "URL");
+    let masked = || {
+        let (scheme, rest) = value.split_once("://")?;
+        let (authority, path) = rest.split_at(rest.rfind('@')?);
+        let (user, _) = authority.split_once(':')?;
+        Some(format!("{scheme}://{user}:***{path}"))
+    };
+    if is_url { masked().unwrap_or_else(|| value.to_owned()) } else { value.to_owned() }
+}

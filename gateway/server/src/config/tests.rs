@@ -1,0 +1,254 @@
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, Command, FromArgMatches};
+
+use super::keys::{KEYS, Key, Kind, Preset, nearest};
+use super::{Config, Environment, Flags, Loaded, load, print};
+
+/// What `serve` would come to: its flags, its variables, and its file.
+fn loaded(flags: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Loaded {
+    let folder = tempfile::tempdir().expect("a directory");
+    let mut flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    if let Some(text) = file {
+        let path = folder.path().join("thuban.toml");
+        std::fs::write(&path, text).expect("a file");
+        flags.extend(["--config".to_owned(), path.display().to_string()]);
+    }
+    let matches = Flags::augment_args(Command::new("serve").no_binary_name(true)).try_get_matches_from(flags);
+    let flags = Flags::from_arg_matches(&matches.expect("known flags")).expect("flags");
+    load(&flags, &environment(variables))
+}
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    let mut all = BTreeMap::from([(OsString::from("HOME"), OsString::from("/nowhere"))]);
+    all.extend(variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))));
+    Environment(all)
+}
+
+fn config(flags: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Config {
+    loaded(flags, variables, file).config.unwrap_or_else(|wrongs| panic!("{wrongs}"))
+}
+
+/// Each thing that is wrong, as it is told.
+fn wrongs(flags: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Vec<String> {
+    match loaded(flags, variables, file).config {
+        Ok(_) => Vec::new(),
+        Err(wrongs) => wrongs.0.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Exactly one thing is wrong, and its telling says all of `words`.
+fn wrong(flags: &[&str], variables: &[(&str, &str)], file: Option<&str>, words: &[&str]) {
+    let found = wrongs(flags, variables, file);
+    assert_eq!(found.len(), 1, "{found:?}");
+    for word in words {
+        assert!(found[0].contains(word), "{:?} does not say {word:?}", found[0]);
+    }
+}
+
+#[test]
+fn nothing_said_is_a_node_on_loopback() {
+    let config = config(&[], &[], None);
+    assert_eq!(config.http.to_string(), "127.0.0.1:7800");
+    assert_eq!(config.grpc.to_string(), "127.0.0.1:7801");
+    assert_eq!(config.data_dir, Path::new("/nowhere/.local/share/thuban"));
+    assert_eq!(config.store, Path::new("/nowhere/.local/share/thuban/store.sqlite"));
+    assert_eq!(config.log, Path::new("/nowhere/.local/share/thuban/log.sqlite"));
+    assert!(config.check_allow.contains(&"10.0.0.0/8".parse().unwrap()));
+    assert!(!config.logging.json);
+}
+
+/// The limits are named in the crates that keep them; what this table says must be what they say.
+#[test]
+fn the_defaults_are_those_of_the_crates() {
+    let config = config(&[], &[], None);
+    let (listen, admission) = (gateway::listen::Config::default(), gateway::admission::Config::default());
+    assert_eq!(format!("{:?}", config.listen), format!("{listen:?}"));
+    assert_eq!(format!("{:?}", config.admission), format!("{admission:?}"));
+    let node = compute::node::Config::default();
+    assert_eq!((config.node.probes_max, config.node.unlanded_max), (node.probes_max, node.unlanded_max));
+    assert_eq!(config.node.selected.entries_max, node.selected.entries_max);
+    assert_eq!(config.node.selected.bytes_max, node.selected.bytes_max);
+}
+
+#[test]
+fn a_flag_goes_before_a_variable_before_the_file() {
+    let file = Some("http = \"127.0.0.1:1\"\ngrpc = \"127.0.0.1:1\"\nprobes_max = 1_1\n");
+    let variables = &[("THUBAN_HTTP", "127.0.0.1:2"), ("THUBAN_GRPC", "127.0.0.1:2")];
+    let config = config(&["--http", "127.0.0.1:3"], variables, file);
+    assert_eq!((config.http.port(), config.grpc.port(), config.node.probes_max), (3, 2, 11));
+}
+
+#[test]
+fn the_file_is_named_by_a_variable_too() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("t.toml");
+    std::fs::write(&path, "drain_timeout_ms = 0x10\ncheck_allow = [\"10.1.0.0/16\", \"::1\"]\ninsecure = true\n")
+        .unwrap();
+    let config = config(&[], &[("THUBAN_CONFIG", path.to_str().unwrap())], None);
+    assert_eq!(config.listen.drain_timeout, Duration::from_millis(16));
+    assert_eq!(config.check_allow.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.1.0.0/16", "::1/128"]);
+}
+
+#[test]
+fn lists_come_as_repeated_flags_or_with_commas() {
+    let networks = |config: Config| config.check_allow.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let wanted = ["10.0.0.0/8", "fc00::/7"];
+    assert_eq!(networks(config(&["--check-allow", "10.0.0.0/8", "--check-allow", "fc00::/7"], &[], None)), wanted);
+    assert_eq!(networks(config(&["--check-allow", "10.0.0.0/8,fc00::/7"], &[], None)), wanted);
+    assert_eq!(networks(config(&[], &[("THUBAN_CHECK_ALLOW", "10.0.0.0/8, fc00::/7")], None)), wanted);
+    assert_eq!(networks(config(&[], &[], Some("check_allow = \"10.0.0.0/8,fc00::/7\""))), wanted);
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    let found = wrongs(
+        &["--http", "nonsense", "--log-format", "xml"],
+        &[("THUBAN_PROBES_MAX", "0"), ("THUBAN_HTPP", "127.0.0.1:1")],
+        Some("grpc = 7\nstoer = \"x\"\nstreams_max = 1.5\n"),
+    );
+    let text = found.join("\n");
+    for word in [
+        "http = \"nonsense\" (from: flag --http); allowed: an IP address and a port",
+        "log_format = \"xml\" (from: flag --log-format); allowed: text or json",
+        "probes_max = \"0\" (from: variable THUBAN_PROBES_MAX); allowed: a number from 1 to 10000",
+        "unknown key THUBAN_HTPP in the environment; did you mean THUBAN_HTTP?",
+        "grpc = \"7\" (from: ",
+        "thuban.toml line 1); allowed: an IP address and a port",
+        "unknown key stoer in ",
+        "thuban.toml line 2; did you mean store?",
+        "thuban.toml line 3: streams_max is of type float",
+    ] {
+        assert!(text.contains(word), "{text}\ndoes not say {word:?}");
+    }
+    assert_eq!(found.len(), 7, "{text}");
+}
+
+#[test]
+fn a_file_that_is_no_toml_names_the_line() {
+    wrong(&[], &[], Some("http = \"127.0.0.1:1\"\ngrpc 127.0.0.1:2\n"), &["thuban.toml line 2: "]);
+    wrong(&["--config", "/nowhere/x.toml"], &[], None, &["/nowhere/x.toml: the configuration file can't be read"]);
+    wrong(&[], &[], Some("http = \"127.0.0.1:1\"\nhttp = \"127.0.0.1:2\"\n"), &["line 2", "duplicate"]);
+}
+
+#[test]
+fn what_only_a_cluster_has_is_refused() {
+    wrong(
+        &["--join", "10.0.0.1:7802"],
+        &[],
+        None,
+        &["join = \"10.0.0.1:7802\" (from: flag --join)", "joins no cluster"],
+    );
+    wrong(&["--store", "mysql://u:secret@h/db"], &[], None, &["mysql://u:***@h/db", "this build has only sqlite"]);
+    wrong(&["--log", "kafka://h:9092/topic"], &[], None, &["kafka://h:9092/topic", "this build has only local"]);
+    wrong(&["--doors", "nacos,eureka"], &[], None, &["nacos,eureka", "allowed: none: this build has no doors"]);
+    let door = "door.nacos.http = \"127.0.0.1:8848\"";
+    wrong(&["--door.nacos.http", "127.0.0.1:8848"], &[], None, &[door, "from: flag --door.nacos.http"]);
+    wrong(&[], &[("THUBAN_DOOR_NACOS_HTTP", "127.0.0.1:8848")], None, &[door, "THUBAN_DOOR_NACOS_HTTP"]);
+    wrong(&[], &[], Some("[door.nacos]\nhttp = \"127.0.0.1:8848\"\n"), &[door, "thuban.toml line 2"]);
+    for none in ["none", ""] {
+        assert_eq!(wrongs(&["--doors", none], &[], None), [""; 0]);
+    }
+}
+
+#[test]
+fn open_doors_need_tokens_and_tls_or_insecure() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("f").display().to_string();
+    std::fs::write(&path, "").unwrap();
+    let (tokens, tls) = (["--token-file", &path], ["--tls-cert", &path, "--tls-key", &path]);
+    let open = ["--http", "0.0.0.0:7800"];
+    let way_out = &["http = \"0.0.0.0:7800\"", "--token-file", "--tls-cert", "--insecure"];
+    wrong(&open, &[], None, way_out);
+    wrong(&[&open[..], &tokens].concat(), &[], None, way_out);
+    wrong(&[&open[..], &tls].concat(), &[], None, way_out);
+    wrong(&["--grpc", "[::]:1"], &[], None, &["grpc = \"[::]:1\" is not a loopback address"]);
+    assert_eq!(wrongs(&[&open[..], &tokens, &tls].concat(), &[], None), [""; 0]);
+    for insecure in ["--insecure", "--insecure=true"] {
+        assert_eq!(wrongs(&[&open[..], &[insecure]].concat(), &[], None), [""; 0]);
+    }
+    wrong(&[&open[..], &["--insecure=false"]].concat(), &[], None, way_out);
+    assert_eq!(wrongs(&["--http", "127.9.9.9:1", "--grpc", "[::1]:1"], &[], None), [""; 0]);
+    assert_eq!(config(&["--http", "localhost:1"], &[], None).http.to_string(), "127.0.0.1:1");
+}
+
+#[test]
+fn files_must_be_there_and_go_together() {
+    wrong(
+        &["--token-file", "/nowhere/tokens"],
+        &[],
+        None,
+        &["token_file = \"/nowhere/tokens\"", "a file that can be read"],
+    );
+    wrong(&["--token-file", "/"], &[], None, &["a file that can be read"]);
+    wrong(&["--tls-cert", "/etc/hostname"], &[], None, &["tls_cert is set and tls_key is not"]);
+    wrong(&["--store", "sqlite:x", "--log", "local:x"], &[], None, &["store and log are both in x"]);
+    wrong(&["--http", "127.0.0.1:5", "--grpc", "127.0.0.1:5"], &[], None, &["can't share a port"]);
+    assert_eq!(wrongs(&["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"], &[], None), [""; 0]);
+}
+
+#[test]
+fn without_a_home_the_directory_must_be_named() {
+    let bare = Environment::default();
+    let found = load(&Flags::default(), &bare).config.expect_err("no directory").0;
+    assert!(found.len() == 1 && found[0].to_string().contains("--data-dir"), "{found:?}");
+    let stated = environment(&[("XDG_DATA_HOME", "/there")]);
+    assert_eq!(load(&Flags::default(), &stated).config.expect("a directory").data_dir, Path::new("/there/thuban"));
+    wrong(&["--data-dir", ""], &[], None, &["data_dir = \"\"", "allowed: a path"]);
+}
+
+#[test]
+fn variables_of_the_client_are_not_ours() {
+    assert_eq!(wrongs(&[], &[("THUBAN_CLIENT_SERVER", "http://h"), ("THUBANX", "1")], None), [""; 0]);
+}
+
+/// What is printed is a file that comes to the same again, and says of each value where it was from.
+#[test]
+fn what_is_printed_can_be_read_again() {
+    let loaded = loaded(&["--http", "127.0.0.1:9", "--node-name", "n1"], &[("THUBAN_LOG_LEVEL", "warn,a=\"b")], None);
+    let printed = loaded.settings.print(&environment(&[]), loaded.config.as_ref().ok());
+    assert!(printed.contains("http = \"127.0.0.1:9\"  # flag --http\n"), "{printed}");
+    assert!(printed.contains("# variable THUBAN_LOG_LEVEL\n"), "{printed}");
+    assert!(printed.contains("probes_max = 64  # default\n"), "{printed}");
+    assert!(printed.contains("data_dir = \"/nowhere/.local/share/thuban\"  # default\n"), "{printed}");
+    assert!(printed.contains("# token_file is not set: everybody may do everything\n"), "{printed}");
+    let loaded = loaded_config(&printed.replace("\"b", ""));
+    assert_eq!((loaded.http.port(), loaded.node.name.as_ref()), (9, "n1"));
+}
+
+fn loaded_config(file: &str) -> Config {
+    config(&[], &[], Some(file))
+}
+
+#[test]
+fn secrets_are_masked() {
+    assert_eq!(print::shown("store", "mysql://u:p@ss@h:1/db"), "mysql://u:***@h:1/db");
+    assert_eq!(print::shown("store", "mysql://u@h/db"), "mysql://u@h/db");
+    assert_eq!(print::shown("store", "sqlite:/a:b@c"), "sqlite:/a:b@c");
+    let loaded = loaded(&["--store", "mysql://u:secret@h/db"], &[], None);
+    let printed = loaded.settings.print(&environment(&[]), None);
+    assert!(printed.contains("mysql://u:***@h/db") && !printed.contains("secret"), "{printed}");
+}
+
+#[test]
+fn every_default_is_allowed_and_every_name_is_well_formed() {
+    for Key { name, kind, preset, .. } in KEYS {
+        assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+        if let (Preset::Value(value), Kind::Count { min, max } | Kind::Millis { min, max }) = (preset, kind) {
+            let value: u64 = value.parse().expect("a number");
+            assert!((*min..=*max).contains(&value), "{name}");
+        }
+        assert_eq!(matches!(kind, Kind::Millis { .. }), name.ends_with("_ms"), "{name}");
+    }
+}
+
+#[test]
+fn the_nearest_name_is_near() {
+    let known = || ["http", "grpc", "data_dir"].into_iter();
+    assert_eq!(nearest("htpp", known()), Some("http"));
+    assert_eq!(nearest("datadir", known()), Some("data_dir"));
+    assert_eq!(nearest("something_else", known()), None);
+}

@@ -1,0 +1,42 @@
+use std::process::ExitCode;
+
+use gateway::admission::TokenFileError;
+use gateway::listen::BindError;
+
+use crate::config::Wrongs;
+use crate::home::HomeError;
+
+/// Why a node ended before it was asked to, or in another way than it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ending {
+    #[error("{0}")]
+    Configuration(#[from] Wrongs),
+    #[error("{0}")]
+    Tokens(#[from] TokenFileError),
+    #[error("{0}")]
+    Home(#[from] HomeError),
+    #[error("{0}")]
+    Door(#[from] BindError),
+    /// The store or the log refused for good.
+    #[error("{0}")]
+    Durable(String),
+    /// Asked twice to stop: what was under way is cut off.
+    #[error("asked again to stop, so it did not drain")]
+    Cut,
+    #[error("{0}")]
+    Machine(String),
+}
+
+impl Ending {
+    /// As the contract has them: 2 configuration, 3 a port, 4 store or log.
+    pub(crate) fn code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Cut | Self::Machine(_) => 1,
+            Self::Configuration(_) | Self::Tokens(_) => 2,
+            Self::Home(HomeError::Unmade { .. } | HomeError::Unopened { .. }) => 2,
+            Self::Door(BindError::Certificate { .. }) => 2,
+            Self::Door(BindError::Address { .. }) => 3,
+            Self::Home(HomeError::Held { .. } | HomeError::Unlocked { .. }) | Self::Durable(_) => 4,
+        })
+    }
+}
