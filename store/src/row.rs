@@ -1,0 +1,236 @@
+//! Row <-> model, one function each way, for whatever database.
+//!
+//! Each kind of row is a [`Kind`]: its table, how its key and value become cells, how cells become them again. A
+//! dialect brings the SQL and the types of its driver, and nothing about what is in a row.
+
+mod catalog;
+mod guard;
+mod instance;
+mod mark;
+mod part;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::{Debug, Write as _};
+use std::sync::Arc;
+
+use compute::model::{InstanceId, InstanceKey, Namespace, Position, Revision, Row, ServiceKey, ServiceName};
+
+pub(crate) use catalog::{Namespaces, Services};
+pub(crate) use guard::{Freezes, Origins, Sessions};
+pub(crate) use instance::{Instances, Overrides, Suspicions, Tombstones};
+pub(crate) use mark::{MARK, mark, mark_cells};
+pub(crate) use part::{Part, Wrong};
+
+/// A value of one column.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Cell {
+    Int(i64),
+    Text(Arc<str>),
+    Blob(Vec<u8>),
+    Null,
+}
+
+/// What a database gave: values by place, as [`Table::columns`] has them.
+pub(crate) trait Cells {
+    fn int(&self, at: usize) -> Result<i64, Wrong>;
+    fn text(&self, at: usize) -> Result<&str, Wrong>;
+    fn blob(&self, at: usize) -> Result<&[u8], Wrong>;
+    fn is_null(&self, at: usize) -> Result<bool, Wrong>;
+}
+
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    /// What names a row.
+    pub(crate) key: &'static [&'static str],
+    pub(crate) values: &'static [&'static str],
+    /// The column that must not become smaller.
+    pub(crate) guard: &'static str,
+}
+
+impl Table {
+    /// In the order in which cells are written and read.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &'static str> + Clone {
+        self.key.iter().chain(self.values).copied()
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        self.key.len() + self.values.len()
+    }
+}
+
+/// One kind of row.
+pub(crate) trait Kind: 'static {
+    type Key: Ord + Debug + Send + 'static;
+    type Value: Send + 'static;
+
+    const TABLE: Table;
+
+    fn write_key(key: &Self::Key, out: &mut Vec<Cell>);
+    fn write_value(value: &Self::Value, out: &mut Vec<Cell>);
+    fn read<C: Cells>(reader: &mut Reader<'_, C>) -> Result<(Self::Key, Self::Value), Wrong>;
+}
+
+/// One row out of the database; what is wrong with it names table, key and column.
+pub(crate) fn decode<K: Kind>(cells: &impl Cells, names: &mut Names) -> Result<Row<K::Key, K::Value>, Wrong> {
+    let mut reader = Reader { cells, names, at: 0 };
+    match K::read(&mut reader) {
+        Ok((key, value)) => Ok(Row::Put(key, value)),
+        Err(wrong) => {
+            // `at` is behind the column that was read last.
+            let column = K::TABLE.columns().nth(reader.at.saturating_sub(1)).unwrap_or_default();
+            Err(format!("table {}, key {}, column {column}: {wrong}", K::TABLE.name, shown_key(&K::TABLE, cells)))
+        }
+    }
+}
+
+/// A key as far as it can be shown. Of a blob only the beginning: session ids are secrets.
+fn shown_key(table: &Table, cells: &impl Cells) -> String {
+    let mut shown = String::new();
+    for at in 0..table.key.len() {
+        if at > 0 {
+            shown.push('/');
+        }
+        if let Ok(number) = cells.int(at) {
+            shown.push_str(&number.to_string());
+        } else if let Ok(text) = cells.text(at) {
+            shown.extend(text.chars().flat_map(char::escape_debug));
+        } else if let Ok(blob) = cells.blob(at) {
+            blob.iter().take(4).try_for_each(|byte| write!(shown, "{byte:02x}")).expect("a string takes all");
+            shown.push('…');
+        } else {
+            shown.push('?');
+        }
+    }
+    shown
+}
+
+/// The names met so far: thousands of rows share each allocation.
+#[derive(Default)]
+pub(crate) struct Names(HashMap<Namespace, HashSet<ServiceName>>);
+
+impl Names {
+    fn service(&mut self, namespace: &str, service: &str) -> Result<ServiceKey, Wrong> {
+        if !self.0.contains_key(namespace) {
+            self.0.insert(Namespace::new(namespace).map_err(|e| e.to_string())?, HashSet::new());
+        }
+        let key = self.0.get_key_value(namespace).map(|(namespace, _)| namespace.clone());
+        let (Some(namespace), Some(services)) = (key, self.0.get_mut(namespace)) else {
+            return Err(format!("namespace {namespace} is not known"));
+        };
+        if let Some(known) = services.get(service) {
+            return Ok(ServiceKey { namespace, service: known.clone() });
+        }
+        let service = ServiceName::new(service).map_err(|e| e.to_string())?;
+        services.insert(service.clone());
+        Ok(ServiceKey { namespace, service })
+    }
+}
+
+/// Takes the cells of a row one after the other.
+pub(crate) struct Reader<'a, C> {
+    cells: &'a C,
+    names: &'a mut Names,
+    at: usize,
+}
+
+impl<C: Cells> Reader<'_, C> {
+    fn next(&mut self) -> usize {
+        self.at += 1;
+        self.at - 1
+    }
+
+    fn u64(&mut self) -> Result<u64, Wrong> {
+        let at = self.next();
+        self.cells.int(at).map(|bits| bits as u64)
+    }
+
+    fn u32(&mut self) -> Result<u32, Wrong> {
+        let value = self.u64()?;
+        u32::try_from(value).map_err(|_| format!("{value} is beyond {}", u32::MAX))
+    }
+
+    fn flag(&mut self) -> Result<bool, Wrong> {
+        match self.u64()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(format!("{other} is neither 0 nor 1")),
+        }
+    }
+
+    fn revision(&mut self) -> Result<Revision, Wrong> {
+        let packed = self.u64()?;
+        part::revision(packed)
+    }
+
+    fn position(&mut self) -> Result<Position, Wrong> {
+        let packed = self.u64()?;
+        Position::from_packed(packed).ok_or_else(|| format!("{packed} is no packed position"))
+    }
+
+    fn text(&mut self) -> Result<&str, Wrong> {
+        let at = self.next();
+        self.cells.text(at)
+    }
+
+    fn blob(&mut self) -> Result<&[u8], Wrong> {
+        let at = self.next();
+        self.cells.blob(at)
+    }
+
+    fn sixteen(&mut self) -> Result<[u8; 16], Wrong> {
+        let blob = self.blob()?;
+        blob.try_into().map_err(|_| format!("{} bytes, not 16", blob.len()))
+    }
+
+    fn part<P: Part>(&mut self) -> Result<P, Wrong> {
+        P::from_blob(self.blob()?)
+    }
+
+    fn part_or_null<P: Part>(&mut self) -> Result<Option<P>, Wrong> {
+        if self.cells.is_null(self.at)? {
+            self.next();
+            return Ok(None);
+        }
+        self.part().map(Some)
+    }
+
+    fn service_key(&mut self) -> Result<ServiceKey, Wrong> {
+        let (namespace, service) = (self.next(), self.next());
+        self.names.service(self.cells.text(namespace)?, self.cells.text(service)?)
+    }
+
+    fn instance_key(&mut self) -> Result<InstanceKey, Wrong> {
+        let service = self.service_key()?;
+        let id = InstanceId::new(self.text()?).map_err(|e| e.to_string())?;
+        Ok(InstanceKey { service, id })
+    }
+}
+
+/// Numbers keep their bits: columns are signed.
+fn int(value: u64) -> Cell {
+    Cell::Int(value as i64)
+}
+
+fn text(value: &str) -> Cell {
+    Cell::Text(value.into())
+}
+
+fn part(value: &impl Part) -> Cell {
+    Cell::Blob(value.to_blob())
+}
+
+fn part_or_null(value: Option<&impl Part>) -> Cell {
+    value.map_or(Cell::Null, part)
+}
+
+fn service_cells(key: &ServiceKey, out: &mut Vec<Cell>) {
+    out.extend([text(key.namespace.as_str()), text(key.service.as_str())]);
+}
+
+fn instance_cells(key: &InstanceKey, out: &mut Vec<Cell>) {
+    service_cells(&key.service, out);
+    out.push(text(key.id.as_str()));
+}

@@ -1,0 +1,41 @@
+//! The one row that says where the others stand.
+
+use compute::model::{LogIdentity, LogState};
+use compute::port::store::Epoch;
+
+use super::{Cell, Cells, Names, Reader, Table, Wrong, int};
+
+/// `epoch` has the guard's place, but is compared by hand.
+pub(crate) const MARK: Table = Table {
+    name: "presence_mark",
+    key: &["only_row"],
+    values: &["epoch", "log_identity", "watermark", "time_ms", "rolling_hash"],
+    guard: "epoch",
+};
+
+pub(crate) fn mark_cells(epoch: Epoch, log: &LogState) -> Vec<Cell> {
+    vec![
+        int(1),
+        int(epoch.0),
+        Cell::Blob(log.identity.0.to_vec()),
+        int(log.watermark.packed()),
+        int(log.time_ms),
+        int(log.rolling_hash),
+    ]
+}
+
+pub(crate) fn mark(cells: &impl Cells) -> Result<(Epoch, LogState), Wrong> {
+    let mut names = Names::default();
+    let mut reader = Reader { cells, names: &mut names, at: 1 };
+    let mut read = || {
+        let epoch = Epoch(reader.u64()?);
+        let log = LogState {
+            identity: LogIdentity(reader.sixteen()?),
+            watermark: reader.position()?,
+            time_ms: reader.u64()?,
+            rolling_hash: reader.u64()?,
+        };
+        Ok((epoch, log))
+    };
+    read().map_err(|wrong: Wrong| format!("table {}: {wrong}", MARK.name))
+}
