@@ -1,0 +1,144 @@
+// Provider holds a session with Thuban: its instance lives while this process's connection does, and nothing is to be
+// renewed. After a lost connection the session is resumed by its token, on any node, within its grace.
+//
+//	PYTHON=python3 ./generate.sh   # with grpcio-tools installed, or protoc on PATH
+//	go run ./provider -node 127.0.0.1:7801 -service orders -id a -host 10.0.0.7 -port 8080
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/protobuf/proto"
+
+	"thuban-example/thubanv1"
+)
+
+var (
+	node    = flag.String("node", "127.0.0.1:7801", "gRPC address of a node")
+	service = flag.String("service", "", "service to register")
+	id      = flag.String("id", "", "instance id")
+	host    = flag.String("host", "", "host to be called at")
+	port    = flag.Uint("port", 0, "port to be called at")
+	graceMs = flag.Uint("grace-ms", 10_000, "how long the instance outlives a lost connection")
+)
+
+// errGoodbye ends the process: the server has taken our goodbye.
+var errGoodbye = errors.New("goodbye")
+
+type provider struct {
+	client thubanv1.RegistryClient
+	token  []byte
+}
+
+func main() {
+	flag.Parse()
+	if *service == "" || *id == "" || *host == "" {
+		flag.Usage()
+		os.Exit(2)
+	}
+	// The server pings as well; these tell this side when the connection is dead.
+	alive := keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}
+	connection, err := grpc.NewClient(*node, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithKeepaliveParams(alive))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	defer connection.Close()
+	stop, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	p := &provider{client: thubanv1.NewRegistryClient(connection)}
+	for failures := 0; ; failures++ {
+		started := time.Now()
+		err := p.hold(stop)
+		if errors.Is(err, errGoodbye) {
+			fmt.Printf("deregistered %s/%s\n", *service, *id)
+			return
+		}
+		if stop.Err() != nil {
+			return
+		}
+		if time.Since(started) > 10*time.Second {
+			failures = 0
+		}
+		fmt.Printf("%v; connecting again\n", err)
+		time.Sleep(pause(failures))
+	}
+}
+
+// pause grows with each failure and is never in step with other clients.
+func pause(failures int) time.Duration {
+	longest := min(100*time.Millisecond<<min(failures, 5), 2*time.Second)
+	return longest/2 + rand.N(longest/2)
+}
+
+// hold opens or resumes the session, registers, and stays until the stream ends.
+func (p *provider) hold(stop context.Context) error {
+	stream, err := p.client.Session(context.Background())
+	if err != nil {
+		return err
+	}
+	open := &thubanv1.Open{Token: p.token, GraceMs: proto.Uint32(uint32(*graceMs)), Client: "go example"}
+	if err := stream.Send(&thubanv1.SessionRequest{RequestId: 1, Request: &thubanv1.SessionRequest_Open{Open: open}}); err != nil {
+		return err
+	}
+	go func() {
+		<-stop.Done()
+		goodbye := &thubanv1.SessionRequest_Goodbye{Goodbye: &thubanv1.Goodbye{Deregister: true}}
+		_ = stream.Send(&thubanv1.SessionRequest{RequestId: 3, Request: goodbye})
+	}()
+	for {
+		reply, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		switch answer := reply.Reply.(type) {
+		case *thubanv1.SessionReply_Opened:
+			p.token = answer.Opened.Token
+			fmt.Printf("session epoch %d resumed %v\n", answer.Opened.Epoch, answer.Opened.Resumed)
+			if err := stream.Send(register()); err != nil {
+				return err
+			}
+		case *thubanv1.SessionReply_Registered:
+			outcome := answer.Registered.Items[0]
+			if problem := outcome.GetProblem(); problem != nil {
+				return fmt.Errorf("register: %s: %s", problem.Code, problem.Detail)
+			}
+			fmt.Printf("registered %s/%s generation %s\n", *service, *id, outcome.GetInstance().Generation)
+		case *thubanv1.SessionReply_Goodbye:
+			return errGoodbye
+		case *thubanv1.SessionReply_Move:
+			// The node is about to stop: the session goes on at another one, with the same token.
+			time.Sleep(time.Duration(answer.Move.AfterMs) * time.Millisecond)
+			return errors.New("the node asked us to move")
+		case *thubanv1.SessionReply_Problem:
+			return fmt.Errorf("%s: %s", answer.Problem.Code, answer.Problem.Detail)
+		}
+	}
+}
+
+// register says the same each time: after a resume that changes nothing, after a lost session it registers again.
+func register() *thubanv1.SessionRequest {
+	item := &thubanv1.RegisterItem{
+		Namespace: "default",
+		Service:   *service,
+		Id:        *id,
+		Host:      *host,
+		Port:      proto.Uint32(uint32(*port)),
+		Metadata:  map[string]string{"language": "go"},
+		Lease:     &thubanv1.Lease{Kind: thubanv1.Lease_KIND_STREAM},
+	}
+	request := &thubanv1.RegisterRequest{Items: []*thubanv1.RegisterItem{item}}
+	return &thubanv1.SessionRequest{RequestId: 2, Request: &thubanv1.SessionRequest_Register{Register: request}}
+}

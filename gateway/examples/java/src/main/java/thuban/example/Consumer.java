@@ -1,0 +1,118 @@
+package thuban.example;
+
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
+import io.grpc.StatusRuntimeException;
+import java.util.Iterator;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import thuban.v1.Change;
+import thuban.v1.Instance;
+import thuban.v1.RegistryGrpc;
+import thuban.v1.Removed;
+import thuban.v1.Snapshot;
+import thuban.v1.WatchEvent;
+import thuban.v1.WatchRequest;
+
+/**
+ * Watches a service: prints each change, and the set that it leads to.
+ *
+ * <pre>
+ * mvn -q package
+ * java -cp 'target/example-1.jar:target/lib/*' thuban.example.Consumer 127.0.0.1:7801 orders
+ * </pre>
+ */
+public final class Consumer {
+  private final RegistryGrpc.RegistryBlockingStub registry;
+  private final String service;
+  private final SortedMap<String, Instance> instances = new TreeMap<>();
+
+  /** The last revision seen: a new connection goes on behind it. Null: everything is asked for. */
+  private String last;
+
+  private Consumer(ManagedChannel channel, String service) {
+    this.registry = RegistryGrpc.newBlockingStub(channel);
+    this.service = service;
+  }
+
+  public static void main(String[] arguments) throws InterruptedException {
+    if (arguments.length != 2) {
+      System.err.println("usage: Consumer HOST:PORT SERVICE");
+      System.exit(2);
+    }
+    ManagedChannel channel =
+        Grpc.newChannelBuilder(arguments[0], InsecureChannelCredentials.create())
+            .keepAliveTime(10, TimeUnit.SECONDS)
+            .keepAliveTimeout(5, TimeUnit.SECONDS)
+            .build();
+    new Consumer(channel, arguments[1]).run();
+  }
+
+  private void run() throws InterruptedException {
+    for (int failures = 0; ; failures++) {
+      WatchRequest.Builder wanted = WatchRequest.newBuilder().setNamespace("default").addServices(service);
+      if (last != null) {
+        wanted.setFromRevision(last);
+      }
+      try {
+        Iterator<WatchEvent> events = registry.watch(wanted.build());
+        while (events.hasNext()) {
+          WatchEvent event = events.next();
+          take(event);
+          last = event.getRevision();
+          failures = 0;
+        }
+        say("the node ended the stream; connecting again");
+      } catch (StatusRuntimeException error) {
+        say(error.getStatus() + "; connecting again");
+      }
+      long longest = Math.min(100L << Math.min(failures, 6), 5_000);
+      Thread.sleep(longest / 2 + ThreadLocalRandom.current().nextLong(longest / 2));
+    }
+  }
+
+  private void take(WatchEvent event) {
+    switch (event.getEventCase()) {
+      case SNAPSHOT -> take(event.getSnapshot());
+      case CHANGE -> take(event.getChange());
+      default -> { }
+    }
+  }
+
+  private void take(Snapshot snapshot) {
+    instances.clear();
+    snapshot.getItemsList().forEach(instance -> instances.put(instance.getId(), instance));
+    say("snapshot " + describe());
+  }
+
+  private void take(Change change) {
+    for (Instance instance : change.getPutList()) {
+      instances.put(instance.getId(), instance);
+      say("put " + instance.getId() + " " + (instance.getHealthy() ? "healthy" : instance.getHealthReason()));
+    }
+    for (Removed removed : change.getRemovedList()) {
+      instances.remove(removed.getId());
+      String reason = removed.getReason().name().replace("REASON_", "").toLowerCase();
+      say("removed " + removed.getId() + " " + reason);
+    }
+    say("now " + describe());
+  }
+
+  private String describe() {
+    String usable =
+        instances.values().stream()
+            .filter(instance -> instance.getHealthy() && !instance.getIsolated())
+            .map(Instance::getId)
+            .collect(Collectors.joining(" "));
+    return usable.isEmpty() ? "nobody" : usable;
+  }
+
+  private static void say(String line) {
+    System.out.println(line);
+    System.out.flush();
+  }
+}
