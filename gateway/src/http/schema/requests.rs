@@ -57,9 +57,11 @@ pub(super) fn metadata() -> Value {
 fn provider_properties() -> Value {
     json!({
         "host": {
-            "type": "string", "minLength": 1, "maxLength": HOST_BYTES_MAX,
-            "anyOf": [{ "pattern": HOST }, { "format": "ipv6" }],
-            "description": "A DNS name or an IP address", "examples": ["10.0.0.7"],
+            "anyOf": [
+                { "type": "string", "minLength": 1, "maxLength": HOST_BYTES_MAX, "pattern": HOST, "examples": ["10.0.0.7"] },
+                { "type": "string", "format": "ipv6" },
+            ],
+            "description": "A DNS name or an IP address",
         },
         "port": { "type": "integer", "minimum": 0, "maximum": u16::MAX, "examples": [8080] },
         "ports": {
