@@ -100,3 +100,6 @@ pub struct Removed {
     /// `None`: it is still there, and no longer what the watcher selects.
     pub removal: Option<Removal>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! A watch of a whole namespace: one chain over all its services, in the order of the log.
 //!
 //! The snapshot comes a service at a time, while changes go on. It is of the revision at which it began; a service
-//! that was newer when its turn came is remembered, and what it had already is left out when the chain comes to it.
+//! that was newer when its turn came, or gone, is remembered, and what it had already is left out when the chain comes
+//! to it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -30,10 +31,17 @@ pub(super) struct Chain {
     at: Revision,
     /// The revision of the last event.
     told: Revision,
+    /// What the watcher has need not have been true before this: states in between may have been left out.
+    since: Revision,
     next: Next,
-    /// Services that were told of beyond `at`.
-    ahead: HashMap<ServiceKey, Revision>,
-    ahead_max: Revision,
+    ahead: Ahead,
+}
+
+/// Services that were told of beyond where the chain is.
+#[derive(Default)]
+struct Ahead {
+    upto: HashMap<ServiceKey, Revision>,
+    max: Revision,
 }
 
 enum Next {
@@ -48,6 +56,8 @@ struct Listing {
     page: VecDeque<ServiceName>,
     last: Option<ServiceName>,
     is_last_page: bool,
+    /// Deletions up to here were looked at.
+    seen: Revision,
 }
 
 /// What came of looking for the next change.
@@ -71,9 +81,9 @@ impl Chain {
             marks: Vec::new(),
             at,
             told: at,
+            since: Revision::ZERO,
             next,
-            ahead: HashMap::new(),
-            ahead_max: Revision::ZERO,
+            ahead: Ahead::default(),
         }
     }
 
@@ -82,14 +92,18 @@ impl Chain {
         matches!(self.next, Next::Changes).then_some(self.at)
     }
 
+    /// What the watcher has need not have been true before this.
+    pub(super) fn since(&self) -> Revision {
+        self.since
+    }
+
     pub(super) fn step(&mut self, scene: &Scene<'_>) -> Step {
         match &mut self.next {
             Next::Snapshot => {
                 self.at = scene.hub.history().applied();
                 self.told = self.at;
-                self.ahead.clear();
-                self.ahead_max = Revision::ZERO;
-                self.next = Next::Part(Listing::default());
+                self.ahead = Ahead::default();
+                self.next = Next::Part(Listing { seen: self.at, ..Listing::default() });
                 Step::Again
             }
             Next::Part(listing) => {
@@ -107,8 +121,10 @@ impl Chain {
     /// The next service of the snapshot.
     fn part(&mut self, scene: &Scene<'_>, listing: &mut Listing) -> Step {
         for _ in 0..TURN {
-            let name = listing.next(scene, &self.namespace);
-            let complete = listing.is_at_end(scene, &self.namespace);
+            listing.fill(scene, &self.namespace, &mut self.ahead);
+            let name = listing.page.pop_front();
+            listing.fill(scene, &self.namespace, &mut self.ahead);
+            let complete = listing.page.is_empty();
             let view = name.and_then(|name| self.view(scene, name));
             if complete {
                 self.next = Next::Changes;
@@ -122,13 +138,16 @@ impl Chain {
 
     fn view(&mut self, scene: &Scene<'_>, service: ServiceName) -> Option<Arc<View>> {
         let service = ServiceKey { namespace: self.namespace.clone(), service };
-        // The log need not know it, or not any more.
         let (history, view) = scene.hub.read(scene.directory, &service);
+        let applied = history.applied();
         drop(history);
-        view.row.as_ref()?;
+        if view.row.is_none() {
+            // The log does not know it, or not any more.
+            self.ahead.put(service, applied);
+            return None;
+        }
         if view.revision > self.at {
-            self.ahead_max = self.ahead_max.max(view.revision);
-            self.ahead.insert(service, view.revision);
+            self.ahead.put(service, view.revision);
         }
         Some(scene.directory.selected_of(&view, scene.selector))
     }
@@ -154,8 +173,9 @@ impl Chain {
                 Found::Span(run, span) => self.end_of(scene, from, &run, &span),
             };
             self.at = end.0;
-            if self.at >= self.ahead_max {
-                self.ahead.clear();
+            self.since = end.0;
+            if self.at >= self.ahead.max {
+                self.ahead = Ahead::default();
             }
             if let Some(delta) = end.1 {
                 self.told = end.0;
@@ -172,7 +192,7 @@ impl Chain {
             Reach::Nothing => return Found::Nothing(history.applied()),
             Reach::Found(run) => run,
         };
-        let at = self.ahead.get(&run.service).copied().unwrap_or_default().max(self.at);
+        let at = self.ahead.upto.get(&run.service).copied().unwrap_or_default().max(self.at);
         let view = scene.directory.view(&run.service).logged();
         match history.run_span(&run, &view, at, !scene.selector.is_everything()) {
             Reach::Lost => Found::Lost,
@@ -184,7 +204,7 @@ impl Chain {
     fn end_of(&self, scene: &Scene<'_>, from: Revision, run: &Run, span: &Span) -> End {
         let make = || (run.to, delta(span, from, scene.selector, scene.directory).map(Arc::new));
         // What is left out for this watcher others have to be told.
-        if self.ahead.contains_key(&run.service) {
+        if self.ahead.upto.contains_key(&run.service) {
             return make();
         }
         let topic = &self.held.topic;
@@ -196,23 +216,30 @@ impl Chain {
     }
 }
 
+impl Ahead {
+    fn put(&mut self, service: ServiceKey, upto: Revision) {
+        self.max = self.max.max(upto);
+        self.upto.insert(service, upto);
+    }
+}
+
 impl Listing {
-    fn next(&mut self, scene: &Scene<'_>, namespace: &Namespace) -> Option<ServiceName> {
-        self.fill(scene, namespace);
-        self.page.pop_front()
-    }
-
-    fn is_at_end(&mut self, scene: &Scene<'_>, namespace: &Namespace) -> bool {
-        self.fill(scene, namespace);
-        self.page.is_empty()
-    }
-
-    fn fill(&mut self, scene: &Scene<'_>, namespace: &Namespace) {
+    /// Reads the next names when there are none left; what is not among them any more is not going to be told of.
+    fn fill(&mut self, scene: &Scene<'_>, namespace: &Namespace, ahead: &mut Ahead) {
         if !self.page.is_empty() || self.is_last_page {
             return;
         }
+        let history = scene.hub.history();
+        for service in history.deleted(namespace, self.seen) {
+            let is_to_come = self.last.as_ref().is_none_or(|last| service.service > *last);
+            if is_to_come && scene.directory.view(service).logged().row.is_none() {
+                ahead.put(service.clone(), history.applied());
+            }
+        }
+        self.seen = history.applied();
         let after = self.last.as_ref().map(ServiceName::as_str);
         let page = scene.directory.services(namespace, "", after, PAGE).unwrap_or_default();
+        drop(history);
         self.is_last_page = page.len() < PAGE;
         self.last = page.last().cloned().or(self.last.take());
         self.page = page.into();

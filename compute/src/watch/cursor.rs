@@ -178,6 +178,13 @@ impl Watch {
         }
     }
 
+    fn since(&self) -> Revision {
+        match &self.follows {
+            Follows::Services(lines) => lines.since(),
+            Follows::Namespace(chain) => chain.since(),
+        }
+    }
+
     /// Progress, when it is due.
     fn beat(&mut self) -> Option<WatchEvent> {
         let now = self.clock.mono_ms();
@@ -185,14 +192,16 @@ impl Watch {
         if !is_due && !self.owes_progress {
             return None;
         }
-        let Some(safe) = self.safe().filter(|safe| *safe >= self.sent) else {
+        // The watcher may have been brought this far, with a word or without one.
+        let least = self.sent.max(self.since());
+        let Some(safe) = self.safe().filter(|safe| *safe >= least) else {
             // Of several services one is ahead of what is known of the others: not for long.
             self.beat.due_ms = self.beat.due_ms.max(now + LOOK_AGAIN_MS);
             return None;
         };
         let hub = &self.counted.hub;
         let shared = if is_due { hub.pulse.revision(self.beat, hub.covered().min(safe)) } else { safe };
-        let revision = if shared < self.sent || shared > safe { safe } else { shared };
+        let revision = if shared < least || shared > safe { safe } else { shared };
         let event = WatchEvent::Progress(revision);
         self.note(&event);
         Some(event)

@@ -13,7 +13,7 @@ use crate::view::{Counts, Encoded, View};
 pub(super) fn delta(span: &Span, from: Revision, selector: &Selector, directory: &Directory) -> Option<Delta> {
     let last = span.within.last()?;
     let row = row_at(span, last);
-    let is_described = span.within.iter().any(|unit| unit.row.is_some());
+    let is_described = is_described(&span.within);
     let changed = if depends_on_counts(span, selector) {
         by_states(span, selector, directory)
     } else {
@@ -33,6 +33,15 @@ pub(super) fn delta(span: &Span, from: Revision, selector: &Selector, directory:
         removed: changed.removed,
         encoded: Encoded::default(),
     })
+}
+
+/// Whether the service itself is another than before: it came, it went, or its settings changed.
+fn is_described(units: &[Unit]) -> bool {
+    let mut rows = units.iter().filter_map(|unit| unit.row.as_ref());
+    let Some(first) = rows.next() else { return false };
+    let last = rows.next_back().unwrap_or(first);
+    let settings = |row: &Option<Arc<ServiceRow>>| row.as_ref().map(|row| row.settings_revision);
+    settings(&first.old) != settings(&last.new)
 }
 
 struct Changed {

@@ -201,7 +201,8 @@ impl History {
         let state_before = previous.and_then(|previous| self.unit(previous)).map_or(self.floor, |unit| unit.to);
         let existed = before.row.is_some();
         let described = records.iter().any(|record| matches!(record.what, Recorded::Service));
-        let row = (described || existed != view.row.is_some())
+        let exists = view.row.is_some();
+        let row = (existed != exists || (described && exists))
             .then(|| Arc::new(RowChange { old: before.row.clone(), new: view.row.clone() }));
         let unit = Unit {
             to,
@@ -377,6 +378,17 @@ impl History {
         let Some((track, last, to)) = run else { return Reach::Nothing };
         let Some(track) = self.tracks.get(track as usize).and_then(Option::as_ref) else { return Reach::Lost };
         Reach::Found(Run { service: track.service.clone(), to, last })
+    }
+
+    /// Services of a namespace that were deleted after `at`; they may be there again.
+    pub(super) fn deleted(&self, namespace: &Namespace, at: Revision) -> impl Iterator<Item = &ServiceKey> {
+        let order = self.orders.get(namespace).map(|order| &order.units);
+        let is_known = |number: &u64| self.unit(*number).is_none_or(|unit| unit.to <= at);
+        let first = order.map_or(0, |order| order.partition_point(is_known));
+        let units = order.into_iter().flat_map(move |order| order.range(first..));
+        let gone = |unit: &&Unit| unit.row.as_ref().is_some_and(|row| row.new.is_none());
+        let units = units.filter_map(|number| self.unit(*number)).filter(gone);
+        units.filter_map(|unit| Some(&self.tracks.get(unit.track as usize)?.as_ref()?.service))
     }
 
     /// The units of a run above `at`. Those after it only if they are needed: always when `wants_after`, else when

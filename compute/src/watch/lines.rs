@@ -40,6 +40,8 @@ struct Line {
     at: Revision,
     /// The revision of the last event about it.
     told: Revision,
+    /// What the watcher has of it need not have been true before this: states in between may have been left out.
+    since: Revision,
     resumes: bool,
     /// There may be more than the topic has seen: what was missed before it was followed.
     is_behind: bool,
@@ -47,6 +49,7 @@ struct Line {
 }
 
 /// What there was to tell of a line.
+#[derive(Default)]
 struct Telling {
     event: Option<WatchEvent>,
     /// Where the next is that was not to be told yet.
@@ -90,6 +93,11 @@ impl Lines {
         Some(first.flatten().map_or(self.known, |before| before.min(self.known)))
     }
 
+    /// What the watcher has need not have been true before this.
+    pub(super) fn since(&self) -> Revision {
+        self.lines.iter().map(|line| line.since).max().unwrap_or_default()
+    }
+
     fn begin(&mut self, scene: &Scene<'_>) -> Step {
         if self.begun == 0 {
             self.known = scene.hub.history().applied();
@@ -118,7 +126,7 @@ impl Lines {
             return Step::Idle;
         }
         let telling = match line.find(scene, newest) {
-            Some(end) => Telling { event: line.end(end), next: None, is_lost: false },
+            Some(end) => Telling { event: line.end(end), ..Telling::default() },
             None => line.tell(scene, None),
         };
         if telling.is_lost {
@@ -162,7 +170,8 @@ impl Line {
     fn new(held: Held, from: Option<Revision>) -> Option<Self> {
         let Topic::Service(service) = held.topic.key.clone() else { return None };
         let at = from.unwrap_or_default();
-        Some(Self { held, service, at, told: at, resumes: from.is_some(), is_behind: false, is_pending: false })
+        let (since, resumes) = (Revision::ZERO, from.is_some());
+        Some(Self { held, service, at, told: at, since, resumes, is_behind: false, is_pending: false })
     }
 
     fn newest(&self) -> Revision {
@@ -175,6 +184,7 @@ impl Line {
         drop(history);
         // A service that is gone has no revision to show, and nobody is told to go back.
         self.told = if view.revision < self.told { self.at } else { view.revision };
+        self.since = if view.row.is_some() { view.revision } else { self.at };
         let view = scene.directory.selected_of(&view, scene.selector);
         WatchEvent::Snapshot { view: Some(view), revision: self.told, complete: true }
     }
@@ -192,6 +202,7 @@ impl Line {
             return Some(self.snapshot(scene));
         }
         self.at = applied;
+        self.since = applied;
         None
     }
 
@@ -202,7 +213,7 @@ impl Line {
 
     /// What comes next, up to `upto`.
     fn tell(&mut self, scene: &Scene<'_>, upto: Option<Revision>) -> Telling {
-        let mut telling = Telling { event: None, next: None, is_lost: false };
+        let mut telling = Telling::default();
         let (history, view) = scene.hub.read(scene.directory, &self.service);
         let reach = history.since(&view, self.at, upto);
         let applied = history.applied();
@@ -238,6 +249,7 @@ impl Line {
 
     fn end(&mut self, (to, delta): End) -> Option<WatchEvent> {
         self.at = to;
+        self.since = to;
         self.is_behind = false;
         let delta = delta?;
         self.told = to;

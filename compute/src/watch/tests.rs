@@ -1,0 +1,5 @@
+mod judge;
+mod judged;
+mod property;
+mod windows;
+mod world;
