@@ -43,7 +43,7 @@ const COMPARE_MS: MonoMs = 1_000;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LeaseId(pub u32);
 
-/// One service. Given again after [`Freezes::forget_service`].
+/// One service. Given to another only when it is not [known](Freezes::knows) here.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ServiceId(pub u32);
 
@@ -91,6 +91,8 @@ pub struct Ruling {
     /// Candidates, of now or held back before, that may go.
     pub go: Vec<LeaseId>,
     pub words: Vec<Word>,
+    /// Services that are perhaps not known here any more.
+    pub idle: Vec<ServiceId>,
 }
 
 /// The freezes that concern this node's leases.
@@ -213,10 +215,9 @@ impl Freezes {
         }
     }
 
-    /// A service's number will be given to another one.
-    pub fn forget_service(&mut self, service: ServiceId) {
-        self.window.forget_service(service);
-        self.pace.forget_service(service);
+    /// A new lease of a service.
+    pub fn joined(&mut self, service: ServiceId) {
+        self.window.joined(service);
     }
 
     /// Whether a candidate that was let go before may still go; it waits if not.
@@ -234,8 +235,9 @@ impl Freezes {
         self.marks.get(&lease).is_some_and(|mark| mark.thawed.is_some() || self.is_kept(lease, mark.service))
     }
 
-    pub fn stands(&self, scope: Scope) -> bool {
-        self.standing.contains_key(&scope)
+    /// A freeze of this service stands, or what it has lost counts.
+    pub fn knows(&self, service: ServiceId) -> bool {
+        self.standing.contains_key(&Scope::Service(service)) || self.window.knows(service)
     }
 
     /// When [`Freezes::judge`] has something to say without a new candidate.

@@ -30,10 +30,11 @@ use std::sync::Arc;
 use crate::model::limits::LEASE_MS_MIN;
 use crate::model::{Instance, InstanceKey, Lease, LeaseKind, NodeIncarnation, Revision};
 use crate::port::clock::MonoMs;
-use crate::state::freeze::{Freezes, LeaseId, Scope};
+use crate::state::freeze::{Freezes, LeaseId, ServiceId};
 
 use sessions::{Held, Sessions};
 use slots::Slots;
+use term::Term;
 use trouble::{Stage, Trouble, Troubles};
 use wheel::Wheel;
 
@@ -106,7 +107,11 @@ impl LeaseTable {
                 self.slots.replace(lease, instance.clone());
                 lease
             }
-            None => self.slots.insert(key, instance.clone()),
+            None => {
+                let lease = self.slots.insert(key, instance.clone());
+                self.freezes.joined(self.slots.service(lease));
+                lease
+            }
         };
         self.link(lease, now);
     }
@@ -216,9 +221,11 @@ impl LeaseTable {
             self.look_at_session(place);
         }
         let hit = self.troubles.iter().filter(|(lease, trouble)| {
-            let (due, span) = (self.due_at(*lease, trouble), self.term(*lease).span());
-            let is_hit = due.zip(span).is_some_and(|(due, span)| is_hit(due, span));
-            is_hit && !self.freezes.is_frozen_or_thawed(*lease)
+            let Some(span) = self.term(*lease).span() else { return false };
+            // One that was heard, and whose refute is under way, ends as if it had come.
+            let heard = self.is_heard(*lease, trouble).then(|| self.ends_at(*lease, trouble)).flatten();
+            let mut ends = self.due_at(*lease, trouble).into_iter().chain(heard);
+            ends.any(|due| is_hit(due, span)) && !self.freezes.is_frozen_or_thawed(*lease)
         });
         let hit: Vec<_> = hit.map(|(lease, _)| lease).collect();
         for lease in &hit {
@@ -310,26 +317,35 @@ impl LeaseTable {
         self.wheel.put(&mut self.slots, lease, at);
     }
 
-    /// Nothing is wrong with a lease, as far as it goes: that of a lost session is suspect at once again.
+    /// A lease was heard. It is fine, unless that was long ago: then its time goes on from there. One whose session is
+    /// lost is suspect again at once.
     fn calm(&mut self, lease: LeaseId, now: MonoMs) {
-        if !self.drop_trouble(lease) {
-            return;
-        }
-        match self.slots.get(lease).lease().kind() {
-            LeaseKind::Ttl => self.put_on_wheel(lease),
-            LeaseKind::Stream if self.sessions.get(self.slots.list(lease)).is_some_and(|s| s.is_suspect) => {
-                self.suspect(lease, now);
+        let Some(trouble) = self.drop_trouble(lease) else { return };
+        let is_suspect = match self.term(lease) {
+            // A full time that it was given since then is not taken from it.
+            Term::Ttl { renewed, .. } if trouble.floor_ms > renewed => true,
+            Term::Ttl { .. } => {
+                self.put_on_wheel(lease);
+                false
             }
-            LeaseKind::Stream | LeaseKind::Checked | LeaseKind::Permanent => {}
+            Term::Lost { .. } => self.sessions.get(self.slots.list(lease)).is_some_and(|session| session.is_suspect),
+            _ => false,
+        };
+        if is_suspect {
+            self.suspect(lease, now);
+            if let Some(new) = self.troubles.get_mut(lease) {
+                new.floor_ms = trouble.floor_ms;
+            }
         }
     }
 
-    fn drop_trouble(&mut self, lease: LeaseId) -> bool {
+    fn drop_trouble(&mut self, lease: LeaseId) -> Option<Trouble> {
         self.owed.remove(&lease);
         self.freezes.cleared(lease);
-        self.troubles.remove(lease).is_some()
+        self.troubles.remove(lease)
     }
 
+    /// It would be said that a lease is suspect, if its time is over.
     fn suspect(&mut self, lease: LeaseId, now: MonoMs) {
         let basis = self.slots.get(lease).cell.renewed_ms();
         self.troubles.insert(lease, Trouble::new(Stage::Wanting, basis));
@@ -337,9 +353,8 @@ impl LeaseTable {
     }
 
     /// Gives a service's number back when nothing here is of it.
-    fn settle(&mut self, service: crate::state::freeze::ServiceId) {
-        if self.slots.leases_of(service) == 0 && !self.freezes.stands(Scope::Service(service)) {
-            self.freezes.forget_service(service);
+    fn settle(&mut self, service: ServiceId) {
+        if self.slots.leases_of(service) == 0 && !self.freezes.knows(service) {
             self.slots.unname(service);
         }
     }

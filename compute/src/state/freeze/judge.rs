@@ -14,10 +14,9 @@ impl Freezes {
     /// Rules on those whose time is over, and on those that waited. Who is neither let go now nor is told of later has
     /// been heard; a candidate that was held need not be brought again.
     pub fn judge(&mut self, now: MonoMs, candidates: &[Candidate], totals: &Totals<'_>) -> Ruling {
-        for lease in self.window.slide(now, &mut self.marks) {
-            self.drop_if_idle(lease);
-        }
-        let mut ruling = Ruling::default();
+        let over = self.window.slide(now, &mut self.marks);
+        over.leases.into_iter().for_each(|lease| self.drop_if_idle(lease));
+        let mut ruling = Ruling { idle: over.services, ..Ruling::default() };
         let mut fresh = Vec::new();
         for candidate in candidates {
             self.admit(*candidate, now, &mut fresh, &mut ruling);
@@ -25,7 +24,7 @@ impl Freezes {
         self.trip(now, &fresh, totals, &mut ruling.words);
         ruling.go.extend(fresh.iter().map(|candidate| candidate.lease));
         ruling.go.retain(|lease| self.still_goes(*lease));
-        self.look(now, totals, &mut ruling.words);
+        self.look(now, totals, &mut ruling);
         ruling.go.extend(self.pace.let_go(now, totals, &mut self.marks));
         ruling
     }
@@ -93,19 +92,19 @@ impl Freezes {
     }
 
     /// Asks again for what the log has not shown, and ends the freezes whose time or reason is over.
-    fn look(&mut self, now: MonoMs, totals: &Totals<'_>, words: &mut Vec<Word>) {
+    fn look(&mut self, now: MonoMs, totals: &Totals<'_>, ruling: &mut Ruling) {
         if now < self.look_at {
             return;
         }
         self.look_at = MonoMs::MAX;
         let scopes: Vec<_> = self.standing.keys().copied().collect();
         for scope in scopes {
-            let next = self.look_at_one(scope, now, totals, words);
+            let next = self.look_at_one(scope, now, totals, ruling);
             self.look_at = self.look_at.min(next);
         }
     }
 
-    fn look_at_one(&mut self, scope: Scope, now: MonoMs, totals: &Totals<'_>, words: &mut Vec<Word>) -> MonoMs {
+    fn look_at_one(&mut self, scope: Scope, now: MonoMs, totals: &Totals<'_>, ruling: &mut Ruling) -> MonoMs {
         let Some(standing) = self.standing.get(&scope) else { return MonoMs::MAX };
         if now < standing.ask_at {
             return standing.ask_at;
@@ -116,13 +115,14 @@ impl Freezes {
             // Never shown, and its reason is over. Should it still come out of the log it is ended again.
             None if !is_mass => {
                 self.released(scope);
+                ruling.idle.extend(scope.service());
                 return MonoMs::MAX;
             }
             None => Word::Freeze { scope, lapsed, of },
             Some(freeze) if now >= ends_at || (standing.is_judged && !is_mass) => Word::Release { scope, freeze },
             Some(_) => return ends_at.min(now + COMPARE_MS),
         };
-        words.push(word);
+        ruling.words.push(word);
         if let Some(standing) = self.standing.get_mut(&scope) {
             standing.ask_at = now + RESEND_MS;
         }
@@ -151,6 +151,15 @@ impl Freezes {
         let Some(mark) = self.marks.get(&lease) else { return };
         if !mark.waits && mark.thawed.is_none() && !self.is_kept(lease, mark.service) {
             self.marks.remove(&lease);
+        }
+    }
+}
+
+impl Scope {
+    fn service(self) -> Option<ServiceId> {
+        match self {
+            Self::Node(_) => None,
+            Self::Service(service) => Some(service),
         }
     }
 }

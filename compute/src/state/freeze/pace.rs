@@ -32,10 +32,6 @@ impl Pace {
         }
     }
 
-    pub(super) fn forget_service(&mut self, service: ServiceId) {
-        self.went.remove(&service);
-    }
-
     pub(super) fn next_at(&self) -> MonoMs {
         if self.is_new { 0 } else { self.next_at.unwrap_or(MonoMs::MAX) }
     }

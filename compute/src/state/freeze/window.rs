@@ -10,7 +10,10 @@ use super::{LEASES_MIN, LeaseId, MEMBERS_MIN, Mark, Members, SHARE_PERCENT, Serv
 pub(super) struct Window {
     /// In order of time. An entry is stale when its lease's mark names another time.
     entries: VecDeque<(MonoMs, LeaseId)>,
+    /// Those that expired, with whether they were healthy at first; the first of a service stand for those replaced.
     gone: VecDeque<(MonoMs, ServiceId, bool)>,
+    /// Without those replaced.
+    gone_count: usize,
     services: BTreeMap<ServiceId, Lost>,
     /// Leases that count and are still there.
     leases: usize,
@@ -21,6 +24,15 @@ struct Lost {
     leases: BTreeSet<LeaseId>,
     gone: u32,
     gone_healthy: u32,
+    /// Gone ones whose place a new lease has taken: they are no loss any more.
+    replaced: u32,
+}
+
+/// What has left the window: leases that no longer count, services of which something is gone no longer.
+#[derive(Default)]
+pub(super) struct Over {
+    pub(super) leases: Vec<LeaseId>,
+    pub(super) services: Vec<ServiceId>,
 }
 
 /// What one service has lost within the window.
@@ -65,32 +77,42 @@ impl Window {
         let lost = self.services.entry(service).or_default();
         lost.gone += 1;
         lost.gone_healthy += u32::from(was_healthy);
+        self.gone_count += 1;
     }
 
-    pub(super) fn forget_service(&mut self, service: ServiceId) {
-        // What is gone still counts for the node: the entries stay, and find no service to take them from.
-        if let Some(lost) = self.services.get_mut(&service) {
-            lost.gone = 0;
-            lost.gone_healthy = 0;
+    /// A new lease of a service: it takes the place of one that is gone, so that one that comes and goes, or comes under
+    /// another name, does not count as many.
+    pub(super) fn joined(&mut self, service: ServiceId) {
+        if let Some(lost) = self.services.get_mut(&service).filter(|lost| lost.gone > 0) {
+            lost.gone -= 1;
+            lost.gone_healthy = lost.gone_healthy.min(lost.gone);
+            lost.replaced += 1;
+            self.gone_count -= 1;
         }
-        self.gone.iter_mut().filter(|(_, of, _)| *of == service).for_each(|(_, of, _)| *of = NOBODY);
-        self.change(service, |_| {});
     }
 
-    /// Lets go of what is older than a window; the leases that no longer count.
-    pub(super) fn slide(&mut self, now: MonoMs, marks: &mut BTreeMap<LeaseId, Mark>) -> Vec<LeaseId> {
+    /// Lets go of what is older than a window.
+    pub(super) fn slide(&mut self, now: MonoMs, marks: &mut BTreeMap<LeaseId, Mark>) -> Over {
         let is_over = |since: MonoMs| since + WINDOW_MS <= now;
+        let mut over = Over::default();
         while let Some((_, service, was_healthy)) = self.gone.pop_front_if(|(at, ..)| is_over(*at)) {
+            let mut is_replaced = false;
             self.change(service, |lost| {
-                lost.gone -= 1;
-                lost.gone_healthy -= u32::from(was_healthy);
+                is_replaced = lost.replaced > 0;
+                if is_replaced {
+                    lost.replaced -= 1;
+                } else {
+                    lost.gone -= 1;
+                    lost.gone_healthy = lost.gone_healthy.saturating_sub(u32::from(was_healthy));
+                }
             });
+            self.gone_count -= usize::from(!is_replaced);
+            over.services.push(service);
         }
-        let mut over = Vec::new();
         while let Some((at, lease)) = self.entries.pop_front_if(|(at, _)| is_over(*at)) {
             if let Some(mark) = marks.get_mut(&lease).filter(|mark| mark.counted == Some(at)) {
                 self.discount(lease, mark);
-                over.push(lease);
+                over.leases.push(lease);
             }
         }
         over
@@ -99,18 +121,22 @@ impl Window {
     fn change(&mut self, service: ServiceId, change: impl FnOnce(&mut Lost)) {
         let Some(lost) = self.services.get_mut(&service) else { return };
         change(lost);
-        if lost.leases.is_empty() && lost.gone == 0 {
+        if lost.leases.is_empty() && lost.gone == 0 && lost.replaced == 0 {
             self.services.remove(&service);
         }
     }
 
     /// Everything that counts, with what is gone.
     pub(super) fn lost(&self) -> usize {
-        self.leases + self.gone.len()
+        self.leases + self.gone_count
     }
 
     pub(super) fn gone_count(&self) -> usize {
-        self.gone.len()
+        self.gone_count
+    }
+
+    pub(super) fn knows(&self, service: ServiceId) -> bool {
+        self.services.contains_key(&service)
     }
 
     pub(super) fn leases_of(&self, service: ServiceId) -> BTreeSet<LeaseId> {
@@ -137,9 +163,6 @@ impl Window {
         loss
     }
 }
-
-/// Stands for a service that is no more.
-const NOBODY: ServiceId = ServiceId(u32::MAX);
 
 /// More than the share, of enough leases.
 pub(super) fn is_mass(lost: usize, of: usize) -> bool {

@@ -188,7 +188,7 @@ impl LeaseTable {
     ) {
         let (leases, slots) = (self.mortal(), &self.slots);
         let totals = Totals { leases, members: &|service| members(slots.service_key(service)) };
-        let Ruling { go, words } = self.freezes.judge(now, offered, &totals);
+        let Ruling { go, words, idle } = self.freezes.judge(now, offered, &totals);
         for lease in go {
             if let Some(trouble) = self.troubles.get_mut(lease) {
                 trouble.may_go = true;
@@ -199,6 +199,7 @@ impl LeaseTable {
             Word::Freeze { scope, lapsed, of } => Op::Freeze { scope: self.named(scope), lapsed, of },
             Word::Release { scope, freeze } => Op::Release { scope: self.named(scope), freeze },
         }));
+        idle.into_iter().for_each(|service| self.settle(service));
     }
 
     fn named(&self, scope: Scope) -> FreezeScope {

@@ -68,15 +68,21 @@ impl LeaseTable {
 
     /// When the lease of a suspect ends (not yet unhealthy) or it is removed (unhealthy); `None`: never by itself.
     pub(super) fn due_at(&self, lease: LeaseId, trouble: &Trouble) -> Option<MonoMs> {
-        let (span, floor) = (self.term(lease).span()?, trouble.floor_ms);
         match trouble.stage {
             Stage::Unhealthy { since, .. } => {
+                let (span, floor) = (self.term(lease).span()?, trouble.floor_ms);
                 let remove_after = self.slots.get(lease).lease().remove_after()?.as_millis() as MonoMs;
                 let after_floor = if floor == 0 { 0 } else { floor + span };
                 Some((since + remove_after).max(after_floor))
             }
-            Stage::Wanting | Stage::Standing { .. } => Some(self.term(lease).ends_at(span, floor)),
+            Stage::Wanting | Stage::Standing { .. } => self.ends_at(lease, trouble),
         }
+    }
+
+    /// When a lease's time is over; `None`: never.
+    pub(super) fn ends_at(&self, lease: LeaseId, trouble: &Trouble) -> Option<MonoMs> {
+        let term = self.term(lease);
+        term.span().map(|span| term.ends_at(span, trouble.floor_ms))
     }
 }
 

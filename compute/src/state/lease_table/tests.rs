@@ -1,1 +1,7 @@
+mod holds;
+mod mass;
+mod property;
+mod script;
+mod stream_and_check;
+mod ttl;
 pub(in crate::state) mod world;
