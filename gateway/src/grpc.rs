@@ -7,6 +7,7 @@
 //! session reads and answers in batches, and a malformed message is the caller's fault and never an INTERNAL.
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,11 +17,13 @@ use axum::Router;
 use axum::body::Body;
 use compute::Registry;
 use compute::port::{Chance, Clock};
+use futures::FutureExt;
 use http::{Request, Response};
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::error::{Code, Problem};
+use crate::http::Surroundings;
 use crate::listen;
 
 mod admin;
@@ -101,6 +104,7 @@ struct Shared {
     sessions: TaskTracker,
     reflection: reflection::Reflection,
     counted: dispatch::Counted,
+    surroundings: Option<Surroundings>,
 }
 
 impl Shared {
@@ -111,6 +115,11 @@ impl Shared {
 
 impl Door {
     pub fn new(ports: Ports, config: Config) -> Self {
+        Self::surrounded(ports, config, None)
+    }
+
+    /// As [`Door::new`], in a process that shows its listeners and its version.
+    pub fn surrounded(ports: Ports, config: Config, surroundings: Option<Surroundings>) -> Self {
         let Ports { registry, admission, clock, chance } = ports;
         let shared = Shared {
             registry,
@@ -123,6 +132,7 @@ impl Door {
             sessions: TaskTracker::new(),
             reflection: reflection::Reflection::new(),
             counted: dispatch::Counted::new(),
+            surroundings,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -167,6 +177,13 @@ impl tower::Service<Request<Body>> for Door {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move { Ok(dispatch::answer(&shared, request).await.map(Body::new)) })
+        let answer = async move { dispatch::answer(&shared, request).await.map(Body::new) };
+        // A panic is a fault of ours; it ends one call and says so.
+        Box::pin(AssertUnwindSafe(answer).catch_unwind().map(|answered| {
+            Ok(answered.unwrap_or_else(|_| {
+                tracing::error!("a gRPC call panicked");
+                refuse(&Problem::new(Code::Internal, "a fault of this node; its log says more"))
+            }))
+        }))
     }
 }

@@ -324,12 +324,13 @@ fn check(client: &str, grace_ms: u32) -> Result<(), Invalid> {
 
 /// The name that a client may give itself.
 pub fn check_client(client: &str) -> Result<(), Invalid> {
-    if client.len() > CLIENT_NAME_BYTES_MAX || client.chars().any(char::is_control) {
-        let allowed = format!("at most {CLIENT_NAME_BYTES_MAX} bytes without control characters");
-        return Err(Invalid::new("client", client, allowed));
+    if !(1..=CLIENT_NAME_BYTES_MAX).contains(&client.len()) || client.chars().any(char::is_control) {
+        return Err(Invalid::new("client", client, CLIENT_ALLOWED));
     }
     Ok(())
 }
+
+pub(crate) const CLIENT_ALLOWED: &str = "1 to 255 bytes of UTF-8 without control characters";
 
 /// A client as the list of subscribers shows it.
 pub fn subscriber(client: &str, address: Option<SocketAddr>, door: &str) -> Subscriber {

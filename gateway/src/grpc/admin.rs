@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use super::Shared;
 use super::call::{Answered, Call, only};
-use super::discover::ready;
 use super::method::Method;
 use super::wire::{Messages, Reply};
 use crate::error::{Code, Problem};
@@ -73,9 +72,8 @@ impl Admin<'_> {
         self.registry().progress().applied.last()
     }
 
-    /// Waits until the node may answer, and has applied what the caller has seen.
+    /// Waits until the node has applied what the caller has seen.
     async fn caught_up(&self, least: Option<&str>) -> Result<(), Problem> {
-        ready(self.shared)?;
         if let Some(least) = least {
             self.registry().reach(etag::revision_of("min_revision", least)?).await?;
         }

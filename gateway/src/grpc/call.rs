@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use compute::Error;
 use compute::command::Caller;
 use compute::model::Revision;
+use compute::node::Readiness;
 use compute::port::Clock;
 use compute::watch::Subscriber;
 use futures::future::{Either, select};
@@ -16,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Response, S
 use prost::Message;
 
 use super::Shared;
-use super::method::{Method, Size};
+use super::method::{Method, Needs, Size};
 use super::wire::{Messages, Reply, framed};
 use crate::admission::{Identity, Permit};
 use crate::error::{Code, Problem};
@@ -43,7 +45,16 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn begin(shared: &Shared, parts: &Parts, method: Method) -> Result<Self, Problem> {
         let authorization = parts.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-        let identity = shared.admission.identify(authorization)?;
+        let identity = match method.needs() {
+            // Probes bring no token.
+            Needs::Nothing => shared.admission.nobody(),
+            Needs::Token => shared.admission.identify(authorization)?,
+            Needs::State => {
+                let identity = shared.admission.identify(authorization)?;
+                ready(shared)?;
+                identity
+            }
+        };
         let client = client(&parts.headers)?;
         let peer = parts.extensions.get::<Arrival>().map(|arrival| arrival.peer);
         let permit = shared.admission.enter(&identity, method.lane())?;
@@ -61,12 +72,21 @@ impl Call {
     }
 }
 
+/// The name that a caller gave itself; empty when it gave none.
 fn client(headers: &HeaderMap) -> Result<String, Problem> {
     let Some(value) = headers.get(CLIENT) else { return Ok(String::new()) };
-    let wrong = || Problem::invalid(CLIENT, String::from_utf8_lossy(value.as_bytes()), "printable ASCII");
-    let name = value.to_str().map_err(|_| wrong())?;
-    session::check_client(name).map_err(|complaint| Problem::from(complaint).about(CLIENT))?;
+    let wrong = || Problem::invalid(CLIENT, String::from_utf8_lossy(value.as_bytes()), session::CLIENT_ALLOWED);
+    let name = std::str::from_utf8(value.as_bytes()).map(str::trim).map_err(|_| wrong())?;
+    session::check_client(name).map_err(|_| wrong())?;
     Ok(name.to_owned())
+}
+
+/// A node that is not ready answers nothing from its state; one that drains still does.
+pub(super) fn ready(shared: &Shared) -> Result<(), Problem> {
+    match shared.registry.readiness() {
+        Readiness::NotReady(why) => Err(Error::NotReady(why).into()),
+        Readiness::Ready | Readiness::Draining => Ok(()),
+    }
 }
 
 /// What is not a gRPC call at all is answered in HTTP's own words.

@@ -7,10 +7,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use compute::Error;
 use compute::model::limits::WAIT_MS_MAX;
 use compute::model::{Selector, ServiceKey};
-use compute::node::Readiness;
 use compute::view::{Format, View};
 use http::Response;
 use schemas::thuban::v1 as pb;
@@ -42,7 +40,6 @@ pub(super) async fn discover(
     let least = request.min_revision.as_deref().map(|least| etag::revision_of("min_revision", least)).transpose()?;
     let question = Question::of(request)?;
     call.identity.may(Verb::Read, &question.service.namespace)?;
-    ready(shared)?;
     if least.is_some() || !question.wait.is_zero() {
         call.permit = shared.admission.wait(call.permit)?;
     }
@@ -58,14 +55,6 @@ pub(super) async fn discover(
         Err(view) => not_modified(&view),
     }
     .into_response())
-}
-
-/// A node that is not ready answers no reads; one that drains still does.
-pub(super) fn ready(shared: &Shared) -> Result<(), Problem> {
-    match shared.registry.readiness() {
-        Readiness::NotReady(why) => Err(Error::NotReady(why).into()),
-        Readiness::Ready | Readiness::Draining => Ok(()),
-    }
 }
 
 impl Question {

@@ -32,6 +32,27 @@ macro_rules! methods {
     };
 }
 
+/// What a call asks for before it is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Needs {
+    /// Open to everybody, whatever the node is at.
+    Nothing,
+    /// A token; it is about the node itself, ready or not.
+    Token,
+    /// A token, and a node that is ready.
+    State,
+}
+
+impl Method {
+    pub(super) fn needs(self) -> Needs {
+        match self {
+            Self::HealthCheck | Self::HealthWatch => Needs::Nothing,
+            Self::ListNodes | Self::GetStatus | Self::DrainNode => Needs::Token,
+            _ => Needs::State,
+        }
+    }
+}
+
 /// How large a message may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Size {

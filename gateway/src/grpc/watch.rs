@@ -18,7 +18,6 @@ use schemas::thuban::v1 as pb;
 use tonic::Status;
 
 use super::call::Call;
-use super::discover::ready;
 use super::events::Outgoing;
 use super::wire::{Frames, Reply};
 use super::{MOVE_SPREAD, Shared, convert, status};
@@ -63,7 +62,6 @@ struct Watching {
 type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(super) fn watch(shared: &Arc<Shared>, call: Call, request: pb::WatchRequest) -> Result<Response<Reply>, Problem> {
-    ready(shared)?;
     let (namespace, spec) = spec(request, &call.identity, call.subscriber(&shared.door))?;
     check_scope(shared, &spec)?;
     let watch = shared.registry.watch(spec)?;

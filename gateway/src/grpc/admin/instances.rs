@@ -12,7 +12,6 @@ use crate::admission::Verb;
 use crate::error::{Code, Problem};
 use crate::grpc::call::Answered;
 use crate::grpc::convert;
-use crate::grpc::discover::ready;
 
 /// What a patch may clear.
 const CLEARABLE: &str = "isolated, weight, note, expires_at, keep_ms, each at most once and not set beside it";
@@ -51,7 +50,6 @@ impl Admin<'_> {
     pub(super) async fn list_overrides(&self, asked: pb::ListOverridesRequest) -> Answer {
         let key = convert::service(&asked.namespace, &asked.service)?;
         self.call.identity.may(Verb::Read, &key.namespace)?;
-        ready(self.shared)?;
         let limit = limit(asked.limit)?;
         let mut kept = self.registry().kept_overrides(&key).await?;
         kept.sort_by(|one, other| one.instance.id.cmp(&other.instance.id));
@@ -77,7 +75,6 @@ impl Admin<'_> {
     pub(super) fn list_subscribers(&self, asked: pb::ListSubscribersRequest) -> Answer {
         let key = convert::service(&asked.namespace, &asked.service)?;
         self.call.identity.may(Verb::Read, &key.namespace)?;
-        ready(self.shared)?;
         let limit = limit(asked.limit)?;
         let wrong = || Problem::invalid("cursor", &asked.cursor, "empty, or the next_cursor of a page");
         let skip: usize = if asked.cursor.is_empty() { 0 } else { asked.cursor.parse().map_err(|_| wrong())? };

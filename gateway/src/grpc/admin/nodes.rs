@@ -9,19 +9,20 @@ use crate::admission::Verb;
 use crate::error::Problem;
 use crate::grpc::call::Answered;
 use crate::grpc::convert;
+use crate::http::DoorReport;
 
 impl Admin<'_> {
     pub(super) fn list_nodes(&self, _: pb::ListNodesRequest) -> Answer {
         self.call.identity.may_at_all(Verb::Read)?;
         let status = self.registry().status();
-        let reply = pb::ListNodesReply { items: vec![node(&status)] };
+        let reply = pb::ListNodesReply { items: vec![self.node(&status)] };
         Ok(Answered::of(&reply).at(status.applied.last(), 0))
     }
 
     pub(super) fn get_status(&self, _: pb::GetStatusRequest) -> Answer {
         self.call.identity.may_at_all(Verb::Read)?;
         let status = self.registry().status();
-        Ok(Answered::of(&told(&status)).at(status.applied.last(), 0))
+        Ok(Answered::of(&self.told(&status)).at(status.applied.last(), 0))
     }
 
     pub(super) fn drain_node(&self, asked: pb::DrainNodeRequest) -> Answer {
@@ -36,6 +37,69 @@ impl Admin<'_> {
         let released = self.registry().release_freezes(&self.call.caller(self.shared)).await?;
         let released = u32::try_from(released).unwrap_or(u32::MAX);
         Ok(Answered::of(&pb::ReleaseFreezeReply { released }))
+    }
+
+    fn node(&self, status: &NodeStatus) -> pb::Node {
+        let (state, detail) = state(&status.readiness);
+        pb::Node {
+            name: status.name.as_ref().to_owned(),
+            incarnation: incarnation(status),
+            state,
+            detail,
+            addresses: self
+                .doors()
+                .into_iter()
+                .filter_map(|door| Some((door.name, door.address?.to_string())))
+                .collect(),
+            applied_revision: status.applied.last().to_string(),
+            lag_frames: 0,
+            lag_ms: 0,
+            lander: true,
+            leases: Some(leases(&status.counted)),
+            freezes: status.freezes.iter().map(freeze).collect(),
+            holding: status.holding.clone().unwrap_or_default(),
+            answering: true,
+        }
+    }
+
+    fn told(&self, status: &NodeStatus) -> pb::Status {
+        let (state, why) = state(&status.readiness);
+        let counted = &status.counted;
+        pb::Status {
+            node: status.name.as_ref().to_owned(),
+            incarnation: incarnation(status),
+            version: self.shared.surroundings.as_ref().map_or("", |around| around.version).to_owned(),
+            state,
+            reasons: Some(why).filter(|why| !why.is_empty()).into_iter().collect(),
+            doors: self.doors().into_iter().map(door).collect(),
+            log: Some(pb::LogStatus {
+                identity: status.log.to_string(),
+                generation: u32::from(status.applied.generation()),
+                applied_revision: status.applied.last().to_string(),
+                time: Some(convert::time(status.time_ms)),
+                away_ms: status.log_away_ms,
+                ..pb::LogStatus::default()
+            }),
+            store: Some(pb::StoreStatus {
+                landed_revision: status.landed.last().to_string(),
+                unlanded: status.unlanded as u64,
+                error: status.store_error.clone().unwrap_or_default(),
+                ..pb::StoreStatus::default()
+            }),
+            overlay: counted.overlay as u64,
+            namespaces: counted.namespaces as u64,
+            services: counted.services as u64,
+            instances: counted.instances as u64,
+            sessions: counted.sessions as u64,
+            leases: Some(leases(counted)),
+            freezes: status.freezes.iter().map(freeze).collect(),
+            holding: status.holding.clone().unwrap_or_default(),
+            ..pb::Status::default()
+        }
+    }
+
+    fn doors(&self) -> Vec<DoorReport> {
+        self.shared.surroundings.as_ref().map_or_else(Vec::new, |around| (around.doors)())
     }
 
     /// An operator of everything speaks of this node, by its name, its incarnation or no name at all.
@@ -60,25 +124,6 @@ fn incarnation(status: &NodeStatus) -> String {
     format!("{:016x}", status.node.0)
 }
 
-fn node(status: &NodeStatus) -> pb::Node {
-    let (state, detail) = state(&status.readiness);
-    pb::Node {
-        name: status.name.as_ref().to_owned(),
-        incarnation: incarnation(status),
-        state,
-        detail,
-        addresses: std::collections::BTreeMap::new(),
-        applied_revision: status.applied.last().to_string(),
-        lag_frames: 0,
-        lag_ms: 0,
-        lander: true,
-        leases: Some(leases(&status.counted)),
-        freezes: status.freezes.iter().map(freeze).collect(),
-        holding: status.holding.clone().unwrap_or_default(),
-        answering: true,
-    }
-}
-
 fn leases(counted: &Counted) -> pb::LeaseCounts {
     pb::LeaseCounts {
         ttl: counted.leases_ttl as u64,
@@ -98,37 +143,11 @@ fn freeze(freezing: &Freezing) -> pb::Freeze {
     pb::Freeze { node, namespace, service, since, lapsed: freezing.lapsed, of: freezing.of }
 }
 
-fn told(status: &NodeStatus) -> pb::Status {
-    let (state, why) = state(&status.readiness);
-    let counted = &status.counted;
-    pb::Status {
-        node: status.name.as_ref().to_owned(),
-        incarnation: incarnation(status),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        state,
-        reasons: Some(why).filter(|why| !why.is_empty()).into_iter().collect(),
-        log: Some(pb::LogStatus {
-            identity: status.log.to_string(),
-            generation: u32::from(status.applied.generation()),
-            applied_revision: status.applied.last().to_string(),
-            time: Some(convert::time(status.time_ms)),
-            away_ms: status.log_away_ms,
-            ..pb::LogStatus::default()
-        }),
-        store: Some(pb::StoreStatus {
-            landed_revision: status.landed.last().to_string(),
-            unlanded: status.unlanded as u64,
-            error: status.store_error.clone().unwrap_or_default(),
-            ..pb::StoreStatus::default()
-        }),
-        overlay: counted.overlay as u64,
-        namespaces: counted.namespaces as u64,
-        services: counted.services as u64,
-        instances: counted.instances as u64,
-        sessions: counted.sessions as u64,
-        leases: Some(leases(counted)),
-        freezes: status.freezes.iter().map(freeze).collect(),
-        holding: status.holding.clone().unwrap_or_default(),
-        ..pb::Status::default()
+fn door(report: DoorReport) -> pb::Door {
+    pb::Door {
+        name: report.name,
+        state: if report.address.is_some() { "open" } else { "left_out" }.to_owned(),
+        address: report.address.map_or_else(String::new, |address| address.to_string()),
+        detail: report.problem.unwrap_or_default(),
     }
 }

@@ -1,5 +1,5 @@
 use compute::Error;
-use compute::command::{Answer as Said, Command, ServicePatch};
+use compute::command::{Ack, Answer as Said, Command, Outcome, ServicePatch};
 use compute::error::What;
 use compute::model::{Metadata, Revision, ServiceKey, ServiceSettings};
 use compute::view::View;
@@ -8,17 +8,18 @@ use schemas::thuban::v1 as pb;
 use super::namespaces::deleted;
 use super::{Admin, Answer, limit, page, said};
 use crate::admission::Verb;
-use crate::error::Problem;
+use crate::error::{Code, Problem};
 use crate::etag::{self, Etag};
 use crate::grpc::call::Answered;
 use crate::grpc::convert;
-use crate::grpc::discover::ready;
+
+/// How often a write under `*` is tried while others change the same service.
+const EXISTING_TRIES_MAX: usize = 8;
 
 impl Admin<'_> {
     pub(super) fn list_services(&self, asked: pb::ListServicesRequest) -> Answer {
         let namespace = convert::namespace(&asked.namespace)?;
         self.call.identity.may(Verb::Read, &namespace)?;
-        ready(self.shared)?;
         let limit = limit(asked.limit)?;
         let after = Some(asked.cursor.as_str()).filter(|cursor| !cursor.is_empty());
         let names = self.registry().services(&namespace, &asked.prefix, after, limit + 1)?;
@@ -73,10 +74,8 @@ impl Admin<'_> {
     async fn set(&self, key: ServiceKey, patch: ServicePatch, if_match: Option<&str>, ack: i32) -> Answer {
         let ack = convert::ack(ack)?;
         patch.over(&ServiceSettings::default()).check()?;
-        let expected = self.expected(&key, if_match)?;
-        let caller = self.call.caller(self.shared);
-        let command = Command::PutService { service: key.clone(), patch, expected };
-        let outcome = self.registry().submit_one(&caller, ack, command).await?;
+        let command = |expected| Command::PutService { service: key.clone(), patch: patch.clone(), expected };
+        let outcome = self.conditionally(&key, if_match, ack, command).await?;
         let created = matches!(outcome.answer, Said::Service { created: true, .. });
         let view = self.registry().view(&key);
         let ack = convert::reached(outcome.reached).into();
@@ -87,10 +86,8 @@ impl Admin<'_> {
     pub(super) async fn delete_service(&self, asked: pb::DeleteServiceRequest) -> Answer {
         let ack = convert::ack(asked.ack)?;
         let key = self.named(&asked.namespace, &asked.name, Verb::Operate)?;
-        let expected = self.expected(&key, asked.if_match.as_deref())?;
-        let caller = self.call.caller(self.shared);
-        let command = Command::DeleteService { service: key, expected };
-        Ok(deleted(&self.registry().submit_one(&caller, ack, command).await?))
+        let command = |expected| Command::DeleteService { service: key.clone(), expected };
+        Ok(deleted(&self.conditionally(&key, asked.if_match.as_deref(), ack, command).await?))
     }
 
     fn named(&self, namespace: &str, name: &str, verb: Verb) -> Result<ServiceKey, Problem> {
@@ -103,13 +100,36 @@ impl Admin<'_> {
         Ok(key)
     }
 
-    /// The revision that a condition names; `*` is whatever stands, but something must.
-    fn expected(&self, key: &ServiceKey, if_match: Option<&str>) -> Result<Option<Revision>, Problem> {
+    /// Submits a write of a service under the condition that came with it: a tag, or `*`, which is whatever stands.
+    async fn conditionally(
+        &self,
+        key: &ServiceKey,
+        if_match: Option<&str>,
+        ack: Ack,
+        command: impl Fn(Option<Revision>) -> Command,
+    ) -> Result<Outcome, Problem> {
+        let caller = self.call.caller(self.shared);
+        let one = |expected| self.registry().submit_one(&caller, ack, command(expected));
+        let absent = || Problem::new(Code::PreconditionFailed, "there is no such service").about("if_match");
+        let conditional = |error: Error| match error {
+            // A condition on what is not there does not hold, whatever the registry calls it.
+            Error::NotFound { what: What::Service, .. } => absent(),
+            error => Problem::from(error).about("if_match"),
+        };
         match if_match {
-            None => Ok(None),
-            Some("*") if self.registry().view(key).exists() => Ok(None),
-            Some("*") => Err(Error::PreconditionFailed { current: Revision::ZERO }.into()),
-            Some(tag) => Ok(Some(etag::revision_of("if_match", tag)?)),
+            None => Ok(one(None).await?),
+            Some("*") => {
+                let mut last = absent();
+                for _ in 0..EXISTING_TRIES_MAX {
+                    let Some(row) = self.registry().view(key).row.clone() else { return Err(absent()) };
+                    match one(Some(row.settings_revision)).await {
+                        Err(error @ Error::PreconditionFailed { .. }) => last = conditional(error),
+                        done => return done.map_err(conditional),
+                    }
+                }
+                Err(last)
+            }
+            Some(tag) => one(Some(etag::revision_of("if_match", tag)?)).await.map_err(conditional),
         }
     }
 }
