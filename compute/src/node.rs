@@ -61,6 +61,7 @@ pub struct Node {
     applier: JoinHandle<Result<(), Failure>>,
     lander: JoinHandle<()>,
     checker: JoinHandle<()>,
+    waker: JoinHandle<()>,
 }
 
 /// Why a running node had to stop: going on could only make things worse.
@@ -80,6 +81,10 @@ pub async fn start(parts: Parts, config: Config) -> Result<Node, StartError> {
     let me = NodeIncarnation(parts.chance.number());
     let directory = Arc::new(Directory::new(config.selected));
     let hub = Hub::new();
+    let waker = tokio::spawn({
+        let (hub, clock) = (hub.clone(), parts.clock.clone());
+        async move { hub.run(clock).await }
+    });
     let (link, lanes) = Link::new(applier::first_status(&config, me, &booted.state, booted.landed));
     let (batches, batches_end) = mpsc::channel(1);
     let (landings, landings_end) = mpsc::channel(1);
@@ -93,16 +98,21 @@ pub async fn start(parts: Parts, config: Config) -> Result<Node, StartError> {
     };
     let lander = tokio::spawn(lander.run(batches_end, landings));
     let (checks, checks_end) = checks::Feed::new();
-    let checker = tokio::spawn(async move {
-        let _kept = checks_end;
-        std::future::pending::<()>().await;
-    });
+    let checker = checks::Checker {
+        prober: parts.prober.clone(),
+        clock: parts.clock.clone(),
+        chance: parts.chance.clone(),
+        link: link.clone(),
+        probes_max: config.probes_max,
+        booted: booted.state.position(),
+    };
+    let checker = tokio::spawn(checker.run(checks_end));
     let ends = applier::Ends { link: link.clone(), lanes, batches, landings: landings_end, checks };
     let applier = applier::Applier::new(me, &parts, config, booted, directory.clone(), hub.clone(), ends);
     let (stop, stopped) = oneshot::channel();
     let applier = tokio::spawn(applier.run(stopped));
     let inner = Inner { directory, hub, link, clock: parts.clock.clone(), chance: parts.chance.clone() };
-    Ok(Node { registry: Registry { inner: Arc::new(inner) }, stop, applier, lander, checker })
+    Ok(Node { registry: Registry { inner: Arc::new(inner) }, stop, applier, lander, checker, waker })
 }
 
 impl Node {
@@ -127,5 +137,7 @@ impl Node {
         let _ = self.lander.await;
         self.checker.abort();
         let _ = self.checker.await;
+        self.registry.inner.hub.close();
+        let _ = self.waker.await;
     }
 }
