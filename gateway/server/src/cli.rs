@@ -44,7 +44,7 @@ Examples:
     /// Print the version
     Version,
     #[command(flatten)]
-    Client(client::Command),
+    Client(Box<client::Command>),
 }
 
 #[derive(Subcommand)]

@@ -38,7 +38,7 @@ const VARIABLES: &[&str] = &[
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Register an instance, or replace what it registered before
-    Register(register::Register),
+    Register(Box<register::Register>),
     /// Remove an instance
     Deregister(instances::Deregister),
     /// List the services of a namespace

@@ -28,6 +28,6 @@ fn main() -> ExitCode {
             println!("thuban {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
-        Command::Client(command) => client::run(command),
+        Command::Client(command) => client::run(*command),
     }
 }
