@@ -1,2 +1,3 @@
 mod grpc_calls;
 mod grpc_world;
+mod probe;

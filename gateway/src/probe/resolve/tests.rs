@@ -2,6 +2,7 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use compute::testing::ManualClock;
+use hickory_resolver::config::NameServerConfig;
 use tempfile::NamedTempFile;
 
 use super::*;
@@ -89,4 +90,54 @@ async fn this_host_is_known_by_the_system_settings() {
     let resolver = SystemResolver::new(ManualClock::new());
     let found = resolver.resolve("localhost").await.expect("localhost is always known");
     assert!(found.iter().all(IpAddr::is_loopback) && !found.is_empty(), "{found:?}");
+}
+
+/// A name server that knows `good` at 127.0.0.9 and does not answer for anything else.
+async fn half_silent_server() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    let address = socket.local_addr().expect("it is bound");
+    let task = tokio::spawn(async move {
+        let mut query = [0; 1_500];
+        loop {
+            let (length, from) = socket.recv_from(&mut query).await.expect("a query");
+            // Behind the header: the name, then type and class.
+            let Some(question) = query[12..length].strip_prefix(b"\x04good\x00") else { continue };
+            let is_v4 = question.starts_with(&[0, 1]);
+            let mut answer = query[..2].to_vec();
+            answer.extend([0x81, 0x80, 0, 1, 0, u8::from(is_v4), 0, 0, 0, 0]);
+            answer.extend(b"\x04good\x00");
+            answer.extend(&question[..4]);
+            if is_v4 {
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 9]);
+            }
+            socket.send_to(&answer, from).await.expect("sent");
+        }
+    });
+    (address, task)
+}
+
+#[tokio::test]
+async fn names_whose_servers_are_silent_take_nothing_from_the_others() {
+    let (address, task) = half_silent_server().await;
+    let make = move |_: &[Vec<u8>]| {
+        let mut server = NameServerConfig::udp_and_tcp(address.ip());
+        server.connections.iter_mut().for_each(|connection| connection.port = address.port());
+        build(ResolverConfig::from_parts(None, Vec::new(), vec![server]), ResolverOpts::default(), Hosts::default())
+    };
+    let resolver = SystemResolver::over(ManualClock::new(), Vec::new(), Box::new(make));
+    let expected = Ok(vec![IpAddr::from([127, 0, 0, 9])]);
+    assert_eq!(resolver.resolve("good").await, expected);
+    let names: Vec<_> = (0..200).map(|n| format!("silent{n}.")).collect();
+    let mut silent = futures::future::join_all(names.iter().map(|name| resolver.resolve(name)));
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
+    // All the while they are asked for again and again.
+    for _ in 0..20 {
+        tokio::select! {
+            found = &mut silent => panic!("nobody answers for them: {found:?}"),
+            _ = pace.tick() => {}
+        }
+        let found = tokio::time::timeout(Duration::from_secs(5), resolver.resolve("good")).await;
+        assert_eq!(found.expect("it comes while they are waited for"), expected);
+    }
+    task.abort();
 }
