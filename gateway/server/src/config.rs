@@ -4,10 +4,15 @@
 //! which value, where it came from, what is allowed. Unknown keys and variables are wrong too: a typing error must not
 //! silently mean the default.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use compute::port::Clock;
+use compute::port::clock::SystemClock;
+use gateway::admission::Admission;
 use ipnet::IpNet;
 
 mod check;
@@ -22,6 +27,7 @@ mod wrong;
 
 pub(crate) use flags::Flags;
 pub(crate) use settings::{Environment, Settings};
+use wrong::Wrong;
 pub(crate) use wrong::Wrongs;
 
 /// What is in force, checked.
@@ -65,11 +71,24 @@ pub(crate) fn load(flags: &Flags, environment: &Environment) -> Loaded {
     Loaded { settings, config }
 }
 
+/// Looks into the files that the configuration names, as those who use them will.
+pub(crate) async fn verify(config: &Config, clock: &Arc<dyn Clock>) -> Result<(), Wrongs> {
+    let mut wrongs = Vec::new();
+    if let Err(error) = Admission::open(config.admission.clone(), Arc::clone(clock)).await {
+        wrongs.push(Wrong::Rule(error.to_string()));
+    }
+    if let Err(error) = config.tls.check(gateway::http::Door::NAMED).await {
+        wrongs.push(Wrong::Rule(error.to_string()));
+    }
+    if wrongs.is_empty() { Ok(()) } else { Err(Wrongs(wrongs)) }
+}
+
 /// `thuban config print`.
 pub(crate) fn print(flags: &Flags) -> ExitCode {
     let environment = Environment::of_process();
     let Loaded { settings, config } = load(flags, &environment);
-    print!("{}", settings.print(&environment, config.as_ref().ok()));
+    // Whoever reads this may have read enough.
+    let _ = std::io::stdout().write_all(settings.print(&environment, config.as_ref().ok()).as_bytes());
     verdict(config)
 }
 
@@ -79,8 +98,14 @@ pub(crate) fn check(flags: &Flags) -> ExitCode {
 }
 
 fn verdict(config: Result<Config, Wrongs>) -> ExitCode {
-    match config {
-        Ok(_) => ExitCode::SUCCESS,
+    let verified = config.and_then(|config| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Wrongs(vec![Wrong::Rule(format!("no runtime: {error}"))]))?;
+        let clock: Arc<dyn Clock> = SystemClock::new();
+        runtime.block_on(verify(&config, &clock))
+    });
+    match verified {
+        Ok(()) => ExitCode::SUCCESS,
         Err(wrongs) => {
             eprintln!("error: {wrongs}");
             ExitCode::from(2)

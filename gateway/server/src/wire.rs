@@ -66,10 +66,11 @@ fn run(config: Config) -> Result<(), Ending> {
 async fn live(config: Config) -> Result<(), Ending> {
     let mut signals = Signals::listen().map_err(|error| Ending::Machine(format!("no signals: {error}")))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), node = %config.node.name, "starting");
+    let clock: Arc<dyn Clock> = SystemClock::new();
+    config::verify(&config, &clock).await?;
     let _home = Home::take(&config.data_dir)?;
     let recorder = vitals::record().map_err(|error| Ending::Machine(format!("no metrics: {error}")))?;
     let _upkeep = upkeep(recorder.clone());
-    let clock: Arc<dyn Clock> = SystemClock::new();
     let chance: Arc<dyn Chance> = Arc::new(SystemChance);
     let admission = Admission::open(config.admission.clone(), Arc::clone(&clock)).await?;
     let stage = Stage::new(Arc::clone(&clock), "opening the doors");

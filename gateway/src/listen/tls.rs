@@ -27,6 +27,16 @@ pub enum Tls {
     Files { certificate: PathBuf, key: PathBuf },
 }
 
+impl Tls {
+    /// Whether a listener could use the files; nothing is opened.
+    pub async fn check(&self, named: Named) -> Result<(), BindError> {
+        match self {
+            Self::Off => Ok(()),
+            Self::Files { certificate, key } => load(named, certificate, key).await.map(drop),
+        }
+    }
+}
+
 /// Accepts handshakes with the newest certificate that could be read.
 pub(super) struct Acceptor {
     pub(super) inner: TlsAcceptor,
@@ -41,19 +51,30 @@ impl Acceptor {
         clock: &Arc<dyn Clock>,
     ) -> Result<Option<Self>, BindError> {
         let Tls::Files { certificate, key } = tls else { return Ok(None) };
+        let (contents, first) = load(named, certificate, key).await?;
         let paths = vec![certificate.clone(), key.clone()];
         let wrong = |path: &PathBuf, wrong: String| BindError::Certificate { named, path: path.clone(), wrong };
-        let mut contents = Vec::new();
-        for path in &paths {
-            contents.push(reread::read(path).await.map_err(|e| wrong(path, e.to_string()))?);
-        }
-        let first = certified(&contents[0], &contents[1]).map_err(|e| wrong(certificate, e))?;
         let newest = Arc::new(Newest(ArcSwap::from_pointee(first)));
         let server = server_config(Arc::clone(&newest)).map_err(|e| wrong(certificate, e.to_string()))?;
         let following = follow(named, paths, contents, newest, Arc::clone(clock), config.reread);
         let rereader = AbortOnDropHandle::new(tokio::spawn(following));
         Ok(Some(Self { inner: TlsAcceptor::from(Arc::new(server)), _rereader: rereader }))
     }
+}
+
+/// The contents of both files, and what they come to.
+async fn load(
+    named: Named,
+    certificate: &PathBuf,
+    key: &PathBuf,
+) -> Result<(Vec<Vec<u8>>, CertifiedKey), BindError> {
+    let wrong = |path: &PathBuf, wrong: String| BindError::Certificate { named, path: path.clone(), wrong };
+    let mut contents = Vec::new();
+    for path in [certificate, key] {
+        contents.push(reread::read(path).await.map_err(|e| wrong(path, e.to_string()))?);
+    }
+    let certified = certified(&contents[0], &contents[1]).map_err(|e| wrong(certificate, e))?;
+    Ok((contents, certified))
 }
 
 fn server_config(newest: Arc<Newest>) -> Result<ServerConfig, rustls::Error> {

@@ -1,0 +1,145 @@
+//! How a start can fail: each with its exit code and what to do about it.
+
+use std::path::Path;
+
+use tokio::net::TcpListener;
+
+use crate::process::{Ended, Home, run, within};
+
+async fn fails(home: &Home, more: &[&str]) -> Ended {
+    let mut command = home.serve();
+    // The last word holds where a flag is given twice.
+    command.args(more);
+    Ended::of(within("a start that fails", command.output()).await.expect("the program runs"))
+}
+
+/// A home whose files a node has made and left in order.
+async fn used() -> Home {
+    let home = Home::new();
+    home.start().await.stop().await;
+    home
+}
+
+#[tokio::test]
+async fn a_port_in_use_names_door_and_option() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (door, option) in [("http", "--http"), ("grpc", "--grpc")] {
+        let home = Home::new();
+        let folder = home.folder().display().to_string();
+        let other = if door == "http" { "--grpc" } else { "--http" };
+        let serve = ["serve", "--data-dir", &folder, option, &address, other, "127.0.0.1:0"];
+        let ended = run(&serve).await.with(3, &[&format!("the {door} door can't listen on {address}"), option]);
+        assert_eq!(ended.out, "", "it said that it was ready");
+    }
+}
+
+#[tokio::test]
+async fn an_open_listener_without_tokens_and_tls_is_refused() {
+    let home = Home::new();
+    let folder = home.folder().display().to_string();
+    for option in ["--http", "--grpc"] {
+        let serve = ["serve", "--data-dir", &folder, option, "0.0.0.0:0"];
+        run(&serve).await.with(2, &["0.0.0.0:0", "--insecure", "--token-file", "--tls-cert"]);
+    }
+    let insecure = ["serve", "--http", "0.0.0.0:0", "--grpc", "127.0.0.1:0", "--insecure", "--log-format", "json"];
+    let mut command = crate::process::thuban();
+    command.args(insecure).arg("--data-dir").arg(&folder);
+    let node = crate::process::Node::start(command).await;
+    assert!(node.http.ip().is_unspecified());
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_process_is_told_who_holds_the_directory() {
+    let home = Home::new();
+    let node = home.start().await;
+    let held = format!("in use by process {}", node.pid());
+    home.start_fails().await.with(4, &[&held, "--data-dir"]);
+    assert_eq!(node.caller().await.get("/readyz").await.status, 200, "the first must not mind");
+    // The same files under another directory.
+    let other = Home::new();
+    let (store, log) = (home.file("store.sqlite"), home.file("log.sqlite"));
+    let store = format!("sqlite:{}", store.display());
+    let log = format!("local:{}", log.display());
+    fails(&other, &["--store", &store, "--log", &log]).await.with(4, &["store.sqlite is in use by another process"]);
+    fails(&other, &["--log", &log]).await.with(4, &["log.sqlite is in use by another process"]);
+    node.stop().await;
+    home.start().await.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_of_a_newer_schema_is_left_alone() {
+    let home = used().await;
+    let path = home.file("store.sqlite");
+    let before = raise_schema(&path);
+    home.start_fails().await.with(4, &["store.sqlite has schema 2, this program knows up to 1"]);
+    assert_eq!(std::fs::read(&path).unwrap(), before, "it was written to");
+}
+
+/// Says in the file that a second migration was made, as SQLite itself would write it: another row of
+/// `presence_schema`, behind the first on its page.
+fn raise_schema(path: &Path) -> Vec<u8> {
+    const PAGE: usize = 4_096;
+    let mut bytes = std::fs::read(path).unwrap();
+    // A row: its bytes, its number, a header of three bytes (its length, null for the number, a text of six), the text.
+    let row = |number: u8, name: &[u8; 6]| [&[9, number, 3, 0, 13 + 2 * 6][..], name].concat();
+    let (first, second) = (row(1, b"tables"), row(2, b"future"));
+    let places: Vec<usize> = (0..bytes.len() - first.len()).filter(|at| bytes[*at..].starts_with(&first)).collect();
+    assert_eq!(places.len(), 1, "the row is not where it was");
+    let page = places[0] / PAGE * PAGE;
+    let in_page = u16::try_from(places[0] - page - second.len()).unwrap();
+    // A leaf's head: its kind, the count of its rows at 3, the start of the lowest at 5, and their places from 8 on.
+    assert_eq!((bytes[page], bytes[page + 4]), (13, 1), "not a leaf of one row");
+    bytes[page + 4] = 2;
+    bytes[page + 5..page + 7].copy_from_slice(&in_page.to_be_bytes());
+    bytes[page + 10..page + 12].copy_from_slice(&in_page.to_be_bytes());
+    bytes[page + usize::from(in_page)..places[0]].copy_from_slice(&second);
+    std::fs::write(path, &bytes).unwrap();
+    bytes
+}
+
+#[tokio::test]
+async fn damaged_files_are_named() {
+    for (name, words) in [("store.sqlite", "damaged or no database"), ("log.sqlite", "")] {
+        for damage in [&b"this is no database, and long enough to be looked at as one"[..], &[0xff; 8_192]] {
+            let home = used().await;
+            std::fs::write(home.file(name), damage).unwrap();
+            home.start_fails().await.with(4, &[name, words]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_and_a_log_that_are_no_pair_are_refused() {
+    let (home, other) = (used().await, used().await);
+    std::fs::copy(other.file("log.sqlite"), home.file("log.sqlite")).unwrap();
+    home.start_fails().await.with(4, &["log.sqlite is log", "and not log"]);
+    std::fs::remove_file(home.file("log.sqlite")).unwrap();
+    home.start_fails().await.with(4, &["there is no change log", "log.sqlite"]);
+    assert!(!home.file("log.sqlite").exists(), "a new log was begun in place of a lost one");
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_made_is_named() {
+    let home = Home::new();
+    std::fs::write(home.path().join("file"), "").unwrap();
+    let inside = home.path().join("file/node").display().to_string();
+    run(&["serve", "--data-dir", &inside, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"])
+        .await
+        .with(2, &[&inside, "can't be made", "--data-dir"]);
+}
+
+#[tokio::test]
+async fn wrong_tokens_and_certificates_are_named_before_anything_starts() {
+    let home = Home::new();
+    let file = home.path().join("wrong");
+    std::fs::write(&file, "one two\n").unwrap();
+    let path = file.to_str().unwrap();
+    fails(&home, &["--token-file", path]).await.with(2, &[path, "line 1", "name sha256 namespaces verbs"]);
+    fails(&home, &["--tls-cert", path, "--tls-key", path]).await.with(2, &[path, "PEM"]);
+    for command in ["print", "check"] {
+        run(&["config", command, "--token-file", path]).await.with(2, &["line 1"]);
+        run(&["config", command, "--tls-cert", path, "--tls-key", path]).await.with(2, &["PEM"]);
+    }
+}
