@@ -28,7 +28,7 @@ pub(super) enum Landing {
     /// Everything up to here is in the store.
     Done(Position),
     /// The batch was not written; its rows come back, to be landed with what has changed since.
-    Failed { rows: Rows, error: String },
+    Failed { rows: Box<Rows>, error: String },
     /// Another process lands in this store: this one must not.
     Fenced(String),
 }
@@ -82,7 +82,7 @@ impl Lander {
                 Landing::Done(watermark)
             }
             Err(fenced @ LandError::Fenced { .. }) => Landing::Fenced(fenced.to_string()),
-            Err(LandError::Rejected(error)) => Landing::Failed { rows: batch.rows, error },
+            Err(LandError::Rejected(error)) => Landing::Failed { rows: Box::new(batch.rows), error },
             Err(LandError::Unknown(error)) => self.reread(batch, error).await,
         }
     }
@@ -94,7 +94,7 @@ impl Lander {
                 Landing::Fenced(format!("the store is at epoch {} and watermark {}", epoch.0, log.watermark))
             }
             Ok(Some((_, log))) if log.watermark == batch.upto.watermark => Landing::Done(log.watermark),
-            _ => Landing::Failed { rows: batch.rows, error },
+            _ => Landing::Failed { rows: Box::new(batch.rows), error },
         }
     }
 

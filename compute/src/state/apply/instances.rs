@@ -28,7 +28,7 @@ impl Applying<'_> {
             self.make_service(&key.service, ServiceSettings::default(), true)?;
         }
         let is_suspect = self.state.suspicions.contains_key(key);
-        let (new, event): (Instance, fn(InstanceKey, Arc<Instance>) -> LeaseEvent) = match &old {
+        let (new, event): (Instance, ToEvent) = match &old {
             Some(old) if !old.provider.is_reborn_as(provider) => {
                 let same_terms = old.lease() == provider.lease();
                 let event = if same_terms { heard } else { began };
@@ -209,6 +209,9 @@ impl Applying<'_> {
         Err(Refusal::Absent)
     }
 }
+
+/// Tells of a register, once the instance is in its place.
+type ToEvent = fn(InstanceKey, Arc<Instance>) -> LeaseEvent;
 
 fn began(key: InstanceKey, instance: Arc<Instance>) -> LeaseEvent {
     LeaseEvent::Began { key, instance }
