@@ -5,6 +5,7 @@
 //! [`encode`] makes the same checks as [`decode`] wherever the model's types alone do not vouch for a value.
 
 mod check;
+mod out;
 mod parse;
 mod write;
 
@@ -61,7 +62,7 @@ pub fn encode(frame: &Frame, generation: LogGeneration) -> Result<Vec<u8>, Encod
     if !(1..=127).contains(&generation) {
         return Err(EncodeError::Generation { generation });
     }
-    let bytes = write::frame(frame, generation)?.encode_to_vec();
+    let bytes = write::frame(frame, generation)?;
     if bytes.len() > FRAME_BYTES_MAX {
         return Err(EncodeError::TooLong { bytes: bytes.len() });
     }

@@ -3,3 +3,4 @@
 //! - [`codec`]: frames as bytes, the same for every log.
 //! - [`local`]: the embedded log, a table in a SQLite file of its own.
 pub mod codec;
+pub mod local;

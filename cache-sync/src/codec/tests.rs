@@ -23,6 +23,13 @@ proptest! {
     }
 
     #[test]
+    fn the_bytes_are_those_of_the_generated_messages(frame in strategy::frame()) {
+        let bytes = encode(&frame, 1).unwrap();
+        let message = wire::Frame::decode(&bytes[..]).unwrap();
+        prop_assert_eq!(message.encode_to_vec(), bytes);
+    }
+
+    #[test]
     fn a_weight_is_never_below_the_bytes(frame in strategy::frame()) {
         let bytes = encode(&frame, 1).unwrap().len();
         prop_assert!(bytes <= frame.weight(), "{} bytes, weight {}", bytes, frame.weight());

@@ -1,0 +1,109 @@
+//! Protobuf's wire format, written straight into bytes.
+
+/// Bytes that grow. Each field is written as the generated messages would write it: a plain field that has its default
+/// value not at all, an optional one whenever it is there, which is what `_some` stands for.
+pub(super) struct Out(Vec<u8>);
+
+const VARINT: u64 = 0;
+const FIXED64: u64 = 1;
+const LENGTH: u64 = 2;
+
+impl Out {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    pub(super) fn number(&mut self, tag: u32, value: u64) {
+        if value != 0 {
+            self.number_some(tag, value);
+        }
+    }
+
+    pub(super) fn number_some(&mut self, tag: u32, value: u64) {
+        self.key(tag, VARINT);
+        self.varint(value);
+    }
+
+    pub(super) fn flag(&mut self, tag: u32, value: bool) {
+        self.number(tag, u64::from(value));
+    }
+
+    pub(super) fn fixed(&mut self, tag: u32, value: u64) {
+        if value != 0 {
+            self.fixed_some(tag, value);
+        }
+    }
+
+    pub(super) fn fixed_some(&mut self, tag: u32, value: u64) {
+        self.key(tag, FIXED64);
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(super) fn double(&mut self, tag: u32, value: f64) {
+        if value != 0.0 {
+            self.fixed_some(tag, value.to_bits());
+        }
+    }
+
+    pub(super) fn text(&mut self, tag: u32, value: &str) {
+        self.bytes(tag, value.as_bytes());
+    }
+
+    pub(super) fn text_some(&mut self, tag: u32, value: &str) {
+        self.bytes_some(tag, value.as_bytes());
+    }
+
+    pub(super) fn bytes(&mut self, tag: u32, value: &[u8]) {
+        if !value.is_empty() {
+            self.bytes_some(tag, value);
+        }
+    }
+
+    fn bytes_some(&mut self, tag: u32, value: &[u8]) {
+        self.key(tag, LENGTH);
+        self.varint(value.len() as u64);
+        self.0.extend_from_slice(value);
+    }
+
+    /// A message, of what `write` writes.
+    pub(super) fn message<T>(&mut self, tag: u32, write: impl FnOnce(&mut Self) -> T) -> T {
+        self.key(tag, LENGTH);
+        let start = self.0.len();
+        // Its length is known afterwards. Most are short, and one byte is enough; the others move a little.
+        self.0.push(0);
+        let written = write(self);
+        let length = self.0.len() - start - 1;
+        match u8::try_from(length) {
+            Ok(short @ 0..0x80) => self.0[start] = short,
+            _ => {
+                let (mut varint, mut bytes) = ([0; 10], 0);
+                put_varint(length as u64, |byte| {
+                    varint[bytes] = byte;
+                    bytes += 1;
+                });
+                self.0.splice(start..=start, varint[..bytes].iter().copied());
+            }
+        }
+        written
+    }
+
+    fn key(&mut self, tag: u32, wire_type: u64) {
+        self.varint(u64::from(tag) << 3 | wire_type);
+    }
+
+    fn varint(&mut self, value: u64) {
+        put_varint(value, |byte| self.0.push(byte));
+    }
+}
+
+fn put_varint(mut value: u64, mut put: impl FnMut(u8)) {
+    while value >= 0x80 {
+        put(value as u8 | 0x80);
+        value >>= 7;
+    }
+    put(value as u8);
+}
