@@ -57,7 +57,7 @@ impl Asked {
     params(InInstance, schema::Acknowledged, schema::Generation), request_body = schema::Registration,
     responses(
         (status = 200, description = "Replaced or renewed", body = schema::Instance),
-        (status = 201, description = "A new instance or a new generation", body = schema::Instance),
+        (status = 201, description = "A new instance", body = schema::Instance),
         (status = 202, description = "Taken, but less was reached than asked", body = schema::Instance),
         WriteRefusals)
 )]

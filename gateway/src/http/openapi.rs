@@ -72,7 +72,7 @@ fn complete_operation(operation: &mut Value) {
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     for (status, response) in responses {
         let mut headers = json!({});
-        let has_body = response["content"].is_object();
+        let has_body = response["content"]["application/json"].is_object();
         if status == "304" || (status.starts_with('2') && has_body) {
             headers["ETag"] = header("Names this content: for If-None-Match, or If-Match of a service");
             headers["X-Thuban-Revision"] = header("For min_revision, from and Last-Event-ID of any read");
