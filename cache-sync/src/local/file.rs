@@ -76,6 +76,8 @@ pub(super) struct LogFile {
     inserts: Vec<Arc<str>>,
     page_bytes: u64,
     ahead: Ahead,
+    /// Since [`LogFile::shrink_some`] last had nothing to do.
+    has_shrunk: bool,
 }
 
 impl LogFile {
@@ -170,10 +172,15 @@ impl LogFile {
         if free * self.page_bytes > kept {
             sqlx::raw_sql(SHRINK).execute(&mut self.conn).await?;
             self.ahead.add(SHRINK_PAGES * self.page_bytes);
+            self.has_shrunk = true;
             if self.ahead.is_stuck() {
                 self.ahead.make_due();
             }
             return Ok(true);
+        }
+        // The file gets shorter only when the write-ahead log is emptied into it.
+        if std::mem::take(&mut self.has_shrunk) {
+            self.ahead.make_due();
         }
         Ok(false)
     }

@@ -35,7 +35,7 @@ pub(super) async fn open(config: &Config, choice: Choice<'_>) -> Result<LogFile,
     match prepare(&mut conn, config, choice).await {
         Ok(Prepared { identity, generation, page_bytes, ahead }) => {
             let inserts = (1..=GROUP_FRAMES_MAX).map(insert).collect();
-            Ok(LogFile { identity, generation, conn, inserts, page_bytes, ahead })
+            Ok(LogFile { identity, generation, conn, inserts, page_bytes, ahead, has_shrunk: false })
         }
         Err(error) => {
             // Closed, and not just dropped, so that the file is free when the caller hears of it.
