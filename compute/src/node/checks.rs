@@ -30,7 +30,7 @@ const LATE_MS: u64 = 1_000;
 
 /// What the checker must know of leases.
 pub(crate) enum CheckEvent {
-    /// A checked lease starts, or its check or its generation changed.
+    /// A checked lease starts, or something of it changed: what is probed, or anything else.
     Began {
         key: InstanceKey,
         instance: Arc<Instance>,

@@ -68,7 +68,13 @@ impl Expiry {
                 self.check_begins(key, instance);
                 self.table.begin(key, instance, now);
             }
-            LeaseEvent::Heard { key, instance } => self.table.heard(key, instance, now),
+            LeaseEvent::Heard { key, instance } => {
+                // Its address may be another one; where nothing that is probed has changed, nothing begins anew.
+                if instance.lease().kind() == LeaseKind::Checked {
+                    self.check_begins(key, instance);
+                }
+                self.table.heard(key, instance, now);
+            }
             LeaseEvent::Ended { key, generation } => {
                 self.table.end(key, *generation, now);
                 self.checks.tell(CheckEvent::Ended { key: key.clone(), generation: *generation });
