@@ -2,6 +2,7 @@
 
 mod grpc;
 mod http;
+mod lease;
 mod reach;
 mod server;
 
