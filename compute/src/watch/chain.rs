@@ -17,8 +17,8 @@ use super::slot::{Mark, Slot};
 use crate::model::{Namespace, Revision, ServiceKey, ServiceName};
 use crate::view::View;
 
-/// Names of services read at once.
-const PAGE: usize = 256;
+/// Names of services read at once; few in tests, so that a small namespace has several pages.
+const PAGE: usize = if cfg!(test) { 2 } else { 256 };
 /// How many services or runs are looked at before others get a turn.
 const TURN: usize = 64;
 
@@ -34,6 +34,8 @@ pub(super) struct Chain {
     /// What the watcher has need not have been true before this: states in between may have been left out.
     since: Revision,
     next: Next,
+    /// Changes up to here are to be told by now; those behind it wait for the next round.
+    upto: Revision,
     ahead: Ahead,
 }
 
@@ -63,7 +65,7 @@ struct Listing {
 /// What came of looking for the next change.
 enum Found {
     Lost,
-    Nothing(Revision),
+    Nothing,
     /// Known already, up to here.
     Known(Revision),
     Span(Run, Span),
@@ -83,6 +85,7 @@ impl Chain {
             told: at,
             since: Revision::ZERO,
             next,
+            upto: Revision::ZERO,
             ahead: Ahead::default(),
         }
     }
@@ -155,6 +158,10 @@ impl Chain {
     fn change(&mut self, scene: &Scene<'_>) -> Step {
         scene.hub.fanout().take(&self.slot, &mut self.marks);
         self.marks.clear();
+        if self.upto < self.at || self.upto == Revision::ZERO {
+            self.upto = scene.hub.history().applied();
+        }
+        self.upto = self.upto.max(scene.hub.covered());
         let from = self.told.max(scene.progress);
         for _ in 0..TURN {
             let end = match self.find(scene) {
@@ -162,8 +169,8 @@ impl Chain {
                     self.next = Next::Snapshot;
                     return Step::Event(WatchEvent::Compacted(from));
                 }
-                Found::Nothing(upto) => {
-                    self.at = self.at.max(upto);
+                Found::Nothing => {
+                    self.at = self.at.max(self.upto);
                     return Step::Idle;
                 }
                 Found::Known(upto) => {
@@ -187,9 +194,9 @@ impl Chain {
 
     fn find(&self, scene: &Scene<'_>) -> Found {
         let history = scene.hub.history();
-        let run = match history.run(&self.namespace, self.at) {
+        let run = match history.run(&self.namespace, self.at, self.upto) {
             Reach::Lost => return Found::Lost,
-            Reach::Nothing => return Found::Nothing(history.applied()),
+            Reach::Nothing => return Found::Nothing,
             Reach::Found(run) => run,
         };
         let at = self.ahead.upto.get(&run.service).copied().unwrap_or_default().max(self.at);

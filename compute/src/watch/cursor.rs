@@ -41,7 +41,7 @@ pub struct Watch {
     /// The last progress told, and the largest revision of any event.
     progress: Revision,
     sent: Revision,
-    /// It resumed, and was not told so by anything yet.
+    /// It resumes, and was not told so by anything yet.
     owes_progress: bool,
     beat: Beat,
     /// Until `.0`. A future of the clock need not be `Sync`, and a watch should be.
@@ -120,7 +120,7 @@ impl Watch {
                 Step::Idle => true,
                 Step::Again => false,
             };
-            if let Some(event) = self.beat() {
+            if let Some(event) = self.beat(is_idle) {
                 return Some(event);
             }
             if is_idle {
@@ -186,10 +186,11 @@ impl Watch {
     }
 
     /// Progress, when it is due.
-    fn beat(&mut self) -> Option<WatchEvent> {
+    fn beat(&mut self, is_idle: bool) -> Option<WatchEvent> {
         let now = self.clock.mono_ms();
         let is_due = now >= self.beat.due_ms;
-        if !is_due && !self.owes_progress {
+        // That it resumed is known when there is nothing left to tell.
+        if !(is_due || self.owes_progress && is_idle) {
             return None;
         }
         // The watcher may have been brought this far, with a word or without one.

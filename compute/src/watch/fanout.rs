@@ -20,7 +20,7 @@ const TOLD_AT_ONCE: usize = 512;
 
 /// `K`: what a topic is called. `X`: what is kept with it. `M`: what is kept with a member.
 pub(super) struct Fanout<K, X, M> {
-    topics: Mutex<HashMap<K, Arc<Topic<K, X, M>>>>,
+    topics: Mutex<Topics<K, X, M>>,
     queue: Mutex<Queue<K, X, M>>,
     has_work: Notify,
     /// Everything up to here has been told to everybody whom it concerns.
@@ -30,6 +30,8 @@ pub(super) struct Fanout<K, X, M> {
     dirty: AtomicI64,
     is_closed: AtomicBool,
 }
+
+type Topics<K, X, M> = HashMap<K, Arc<Topic<K, X, M>>>;
 
 /// One thing that can be followed, as long as somebody does.
 pub(super) struct Topic<K, X, M> {

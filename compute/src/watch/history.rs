@@ -357,8 +357,8 @@ impl History {
         Some(units)
     }
 
-    /// The first changes of a namespace above `at`.
-    pub(super) fn run(&self, namespace: &Namespace, at: Revision) -> Reach<Run> {
+    /// The first changes of a namespace above `at`, not beyond `upto`.
+    pub(super) fn run(&self, namespace: &Namespace, at: Revision, upto: Revision) -> Reach<Run> {
         let Some(order) = self.orders.get(namespace) else {
             return if self.floor <= at { Reach::Nothing } else { Reach::Lost };
         };
@@ -369,6 +369,9 @@ impl History {
         let mut run: Option<(u32, u64, Revision)> = None;
         for number in order.units.range(first..).take(RUN_UNITS_MAX) {
             let Some(unit) = self.unit(*number) else { return Reach::Lost };
+            if unit.to > upto {
+                break;
+            }
             match &mut run {
                 None => run = Some((unit.track, *number, unit.to)),
                 Some((track, last, to)) if *track == unit.track => (*last, *to) = (*number, unit.to),

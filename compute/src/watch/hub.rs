@@ -193,7 +193,7 @@ impl Hub {
     }
 
     fn wait_for(&self, service: &ServiceKey, note: Note) -> Watcher {
-        let slot = Arc::new(Slot::new(1));
+        let slot = Arc::new(Slot::new(1, false));
         let held = self.fanout.follow(&Topic::Service(service.clone()), slot.clone(), 0, note);
         Watcher { fanout: self.fanout.clone(), slot, _held: held }
     }
@@ -206,7 +206,8 @@ impl Hub {
     ) -> Result<Watch, Error> {
         let (topics, accounts) = self.topics(&spec)?;
         let counted = Counted::new(self, topics.len())?;
-        let slot = Arc::new(Slot::new(topics.len()));
+        let is_in_one_order = topics.len() > 1 || matches!(spec.scope, Scope::Namespace(_));
+        let slot = Arc::new(Slot::new(topics.len(), is_in_one_order));
         let notes = accounts.notes();
         let follow = |(line, (topic, note)): (usize, (&Topic, Arc<Account>))| {
             self.fanout.follow(topic, slot.clone(), line as u32, Some(note))

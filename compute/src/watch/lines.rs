@@ -118,10 +118,11 @@ impl Lines {
     }
 
     fn step_one(&mut self, scene: &Scene<'_>, covered: Revision) -> Step {
-        self.marks.clear();
+        let is_marked = self.marks.drain(..).count() > 0;
         let Some(line) = self.lines.first_mut() else { return Step::Idle };
         let newest = line.newest();
-        if !line.is_behind && newest <= line.at {
+        // What is newer than the last mark waits for the next: changes are to gather while everybody is late.
+        if !line.is_behind && (!is_marked || newest <= line.at) {
             self.known = line.at.max(covered);
             return Step::Idle;
         }

@@ -25,8 +25,6 @@ pub(super) enum Marked {
 }
 
 pub(super) struct Slot {
-    /// A slot of several lines is rung at the end of a round, when all its marks are there: else it might read a later
-    /// change of one line before an earlier one of another.
     is_rung_late: bool,
     inbox: Mutex<Inbox>,
 }
@@ -42,7 +40,9 @@ struct Inbox {
 }
 
 impl Slot {
-    pub(super) fn new(lines: usize) -> Self {
+    /// `is_rung_late`: only at the end of a round, when all its marks are there. Else whoever reads several things in
+    /// one order might read a later change of one before an earlier one of another.
+    pub(super) fn new(lines: usize, is_rung_late: bool) -> Self {
         let inbox = Inbox {
             marks: Vec::new(),
             places: vec![0; lines].into_boxed_slice(),
@@ -50,7 +50,7 @@ impl Slot {
             is_rung: false,
             waker: None,
         };
-        Self { is_rung_late: lines > 1, inbox: Mutex::new(inbox) }
+        Self { is_rung_late, inbox: Mutex::new(inbox) }
     }
 
     pub(super) fn is_rung_late(&self) -> bool {

@@ -1,5 +1,10 @@
+mod fan;
+mod histories;
 mod judge;
 mod judged;
+mod load;
 mod property;
+mod scenes;
+mod storm;
 mod windows;
 mod world;
