@@ -40,19 +40,39 @@ pub(crate) trait Cells {
     fn is_null(&self, at: usize) -> Result<bool, Wrong>;
 }
 
-#[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) name: &'static str,
     /// What names a row.
-    pub(crate) key: &'static [&'static str],
-    pub(crate) values: &'static [&'static str],
+    pub(crate) key: &'static [Column],
+    pub(crate) values: &'static [Column],
     /// The column that must not become smaller.
     pub(crate) guard: &'static str,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    pub(crate) holds: Holds,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Holds {
+    Number,
+    /// Text or a blob.
+    Bytes,
+}
+
+const fn number(name: &'static str) -> Column {
+    Column { name, holds: Holds::Number }
+}
+
+const fn bytes(name: &'static str) -> Column {
+    Column { name, holds: Holds::Bytes }
+}
+
 impl Table {
     /// In the order in which cells are written and read.
-    pub(crate) fn columns(&self) -> impl Iterator<Item = &'static str> + Clone {
+    pub(crate) fn columns(&self) -> impl Iterator<Item = Column> + Clone {
         self.key.iter().chain(self.values).copied()
     }
 
@@ -80,7 +100,7 @@ pub(crate) fn decode<K: Kind>(cells: &impl Cells, names: &mut Names) -> Result<R
         Ok((key, value)) => Ok(Row::Put(key, value)),
         Err(wrong) => {
             // `at` is behind the column that was read last.
-            let column = K::TABLE.columns().nth(reader.at.saturating_sub(1)).unwrap_or_default();
+            let column = K::TABLE.columns().nth(reader.at.saturating_sub(1)).map_or("?", |column| column.name);
             Err(format!("table {}, key {}, column {column}: {wrong}", K::TABLE.name, shown_key(&K::TABLE, cells)))
         }
     }

@@ -8,6 +8,7 @@ mod fault;
 mod landing;
 mod loading;
 mod opening;
+mod record;
 mod statement;
 
 use std::future::Future;

@@ -2,7 +2,7 @@
 
 use compute::model::{Digest, Namespace, NamespaceRow, ServiceKey, ServiceRow};
 
-use super::{Cell, Cells, Kind, Reader, Table, Wrong, int, part, part_or_null, service_cells, text};
+use super::{Cell, Cells, Kind, Reader, Table, Wrong, bytes, int, number, part, part_or_null, service_cells, text};
 
 pub(crate) struct Namespaces;
 
@@ -12,8 +12,8 @@ impl Kind for Namespaces {
 
     const TABLE: Table = Table {
         name: "presence_namespace",
-        key: &["namespace"],
-        values: &["revision", "created_at_ms", "settings"],
+        key: &[bytes("namespace")],
+        values: &[number("revision"), number("created_at_ms"), bytes("settings")],
         guard: "revision",
     };
 
@@ -40,8 +40,16 @@ impl Kind for Services {
 
     const TABLE: Table = Table {
         name: "presence_service",
-        key: &["namespace", "service"],
-        values: &["revision", "settings_revision", "created_at_ms", "implicit", "digest", "settings", "last_removal"],
+        key: &[bytes("namespace"), bytes("service")],
+        values: &[
+            number("revision"),
+            number("settings_revision"),
+            number("created_at_ms"),
+            number("implicit"),
+            bytes("digest"),
+            bytes("settings"),
+            bytes("last_removal"),
+        ],
         guard: "revision",
     };
 

@@ -4,7 +4,7 @@ use compute::model::{Freeze, FreezeRow, FreezeScope, NodeIncarnation, OriginRow,
 use prost::Message as _;
 use schemas::thuban::change::v1 as proto;
 
-use super::{Cell, Cells, Kind, Reader, Table, Wrong, int, service_cells, text};
+use super::{Cell, Cells, Kind, Reader, Table, Wrong, bytes, int, number, service_cells, text};
 
 pub(crate) struct Sessions;
 
@@ -14,8 +14,15 @@ impl Kind for Sessions {
 
     const TABLE: Table = Table {
         name: "presence_session",
-        key: &["session"],
-        values: &["revision", "epoch", "node", "grace_ms", "opened_at_ms", "client"],
+        key: &[bytes("session")],
+        values: &[
+            number("revision"),
+            number("epoch"),
+            number("node"),
+            number("grace_ms"),
+            number("opened_at_ms"),
+            bytes("client"),
+        ],
         guard: "revision",
     };
 
@@ -56,8 +63,8 @@ impl Kind for Freezes {
 
     const TABLE: Table = Table {
         name: "presence_freeze",
-        key: &["scope_node", "namespace", "service"],
-        values: &["revision", "node", "since_ms", "lapsed", "of"],
+        key: &[number("scope_node"), bytes("namespace"), bytes("service")],
+        values: &[number("revision"), number("node"), number("since_ms"), number("lapsed"), number("of")],
         guard: "revision",
     };
 
@@ -112,8 +119,8 @@ impl Kind for Origins {
 
     const TABLE: Table = Table {
         name: "presence_origin",
-        key: &["node"],
-        values: &["last_seen", "highest", "gaps"],
+        key: &[number("node")],
+        values: &[number("last_seen"), number("highest"), bytes("gaps")],
         guard: "last_seen",
     };
 

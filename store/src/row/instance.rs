@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use compute::model::{Instance, InstanceKey, LeaseCell, OverrideRow, SuspicionRow, Tombstone};
 
-use super::{Cell, Cells, Kind, Reader, Table, Wrong, instance_cells, int, part, part_or_null};
+use super::{Cell, Cells, Column, Kind, Reader, Table, Wrong, bytes, instance_cells, int, number, part, part_or_null};
 
-const KEY: &[&str] = &["namespace", "service", "id"];
+const KEY: &[Column] = &[bytes("namespace"), bytes("service"), bytes("id")];
 
 pub(crate) struct Instances;
 
@@ -17,7 +17,14 @@ impl Kind for Instances {
     const TABLE: Table = Table {
         name: "presence_instance",
         key: KEY,
-        values: &["generation", "revision", "registered_at_ms", "provider", "health", "operator"],
+        values: &[
+            number("generation"),
+            number("revision"),
+            number("registered_at_ms"),
+            bytes("provider"),
+            bytes("health"),
+            bytes("operator"),
+        ],
         guard: "revision",
     };
 
@@ -61,7 +68,7 @@ impl Kind for Overrides {
     const TABLE: Table = Table {
         name: "presence_override",
         key: KEY,
-        values: &["revision", "until_ms", "operator", "only_for"],
+        values: &[number("revision"), number("until_ms"), bytes("operator"), bytes("only_for")],
         guard: "revision",
     };
 
@@ -99,8 +106,12 @@ impl Kind for Tombstones {
     type Key = InstanceKey;
     type Value = Tombstone;
 
-    const TABLE: Table =
-        Table { name: "presence_tombstone", key: KEY, values: &["generation", "revision"], guard: "revision" };
+    const TABLE: Table = Table {
+        name: "presence_tombstone",
+        key: KEY,
+        values: &[number("generation"), number("revision")],
+        guard: "revision",
+    };
 
     fn write_key(key: &InstanceKey, out: &mut Vec<Cell>) {
         instance_cells(key, out);
@@ -125,7 +136,7 @@ impl Kind for Suspicions {
     const TABLE: Table = Table {
         name: "presence_suspicion",
         key: KEY,
-        values: &["generation", "revision", "age_ms", "cause"],
+        values: &[number("generation"), number("revision"), number("age_ms"), bytes("cause")],
         guard: "revision",
     };
 

@@ -3,13 +3,13 @@
 use compute::model::{LogIdentity, LogState};
 use compute::port::store::Epoch;
 
-use super::{Cell, Cells, Names, Reader, Table, Wrong, int};
+use super::{Cell, Cells, Names, Reader, Table, Wrong, bytes, int, number};
 
 /// `epoch` has the guard's place, but is compared by hand.
 pub(crate) const MARK: Table = Table {
     name: "presence_mark",
-    key: &["only_row"],
-    values: &["epoch", "log_identity", "watermark", "time_ms", "rolling_hash"],
+    key: &[number("only_row")],
+    values: &[number("epoch"), bytes("log_identity"), number("watermark"), number("time_ms"), number("rolling_hash")],
     guard: "epoch",
 };
 

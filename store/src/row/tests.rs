@@ -83,7 +83,7 @@ fn the_mark_comes_back_from_its_cells() {
 #[test]
 fn the_guard_is_a_column_that_rises_with_the_revision() {
     fn guard<K: Kind>(rows: Vec<Row<K::Key, K::Value>>) -> Cell {
-        let at = K::TABLE.columns().position(|column| column == K::TABLE.guard).expect("the guard is a column");
+        let at = K::TABLE.columns().position(|column| column.name == K::TABLE.guard).expect("the guard is a column");
         held::<K>(&rows[0]).0.swap_remove(at)
     }
     let guards = |rows: Rows| {
@@ -126,7 +126,7 @@ fn nothing_in_a_cell_gets_past_the_checks() {
                     cells.0[at] = cell.clone();
                     if let Err(wrong) = decode::<K>(&cells, &mut Names::default()) {
                         assert!(wrong.starts_with(&format!("table {}, key ", K::TABLE.name)), "{wrong}");
-                        assert!(wrong.contains(", column "), "{column}: {wrong}");
+                        assert!(wrong.contains(", column "), "{}: {wrong}", column.name);
                         refused += 1;
                     }
                 }

@@ -46,7 +46,9 @@ pub(super) fn told(path: &Path, error: &sqlx::Error) -> String {
         (_, sqlx::Error::PoolClosed) => format!("{path} is closed"),
         (Fault::Busy, _) => format!("{path} is locked by another program: end that program"),
         (Fault::Full, _) => {
-            format!("no room for {path}: free space on its disk or give the file more; it goes on then")
+            format!(
+                "no room for {path}: free space on its disk, or raise its limit; nothing is lost, and it goes on then"
+            )
         }
         (Fault::Corrupt, _) => {
             format!("{path} is damaged ({}): restore it from a copy, and check the disk", plain(error))

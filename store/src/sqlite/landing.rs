@@ -7,11 +7,12 @@ use sqlx::{Connection as _, Executor as _};
 
 use super::fault;
 use super::loading::read_mark;
-use super::statement::arguments;
+use super::statement::{Sql, arguments};
 use super::{File, Held};
 use crate::batch::{Batch, Sorted, key_cells, pieces, put_cells};
 use crate::row::{
-    Freezes, Instances, Kind, Namespaces, Origins, Overrides, Services, Sessions, Suspicions, Tombstones, mark_cells,
+    Cell, Freezes, Instances, Kind, Namespaces, Origins, Overrides, Services, Sessions, Suspicions, Tombstones,
+    mark_cells,
 };
 
 pub(super) async fn lead(file: &File, held: Held, identity: LogIdentity) -> Result<Epoch, LandError> {
@@ -169,7 +170,7 @@ impl Writing<'_> {
         Ok(())
     }
 
-    async fn execute(&mut self, sql: super::statement::Sql, cells: Vec<crate::row::Cell>) -> Result<(), LandError> {
+    async fn execute(&mut self, sql: Sql, cells: Vec<Cell>) -> Result<(), LandError> {
         let refused = |error| fault::refused(&self.file.path, &error);
         let arguments = arguments(cells).map_err(refused)?;
         sqlx::query_with(sql, arguments).execute(&mut *self.connection).await.map_err(refused)?;

@@ -2,30 +2,25 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use compute::model::{LogState, Row, Rows};
 use compute::port::store::{Epoch, Loaded, ReadError};
-use futures::TryStreamExt as _;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use super::statement::arguments;
+use super::record::take;
 use super::{File, fault};
 use crate::row::{
-    Cell, Freezes, Instances, Kind, Names, Namespaces, Origins, Overrides, Services, Sessions, Suspicions, Tombstones,
+    Freezes, Instances, Kind, Names, Namespaces, Origins, Overrides, Services, Sessions, Suspicions, Tombstones,
     decode, mark as decode_mark,
 };
 
 /// More readers than this do not make one disk faster.
 const READERS_MAX: usize = 4;
-/// A load of fewer instances is not worth a second reader.
-const INSTANCES_PER_READER: i64 = 20_000;
-/// Readers take ranges of this many rowids in turn, so that gaps between rows do not leave one with all the work.
-const RANGE: i64 = 16_384;
-/// How many rows are decoded before other tasks of the thread get their turn.
-const ROWS_PER_TURN: usize = 256;
+/// Readers take this many instances in turn; with fewer in all there is one reader.
+const TURN: i64 = 4_096;
 
 pub(super) async fn mark(file: &File) -> Result<Option<(Epoch, LogState)>, ReadError> {
     let unread = |error| fault::read(&file.path, &error);
@@ -49,13 +44,13 @@ fn unusable(file: &File, wrong: &str) -> ReadError {
 pub(super) async fn load(file: &Arc<File>) -> Result<Loaded, ReadError> {
     let snapshot = Snapshot::take(file).await?;
     let log = snapshot.log;
-    let ranges = Arc::new(Ranges::of(snapshot.instances));
+    let turns = Arc::new(Turns { next: Mutex::new(Some(i64::MIN)) });
     let mut loading = JoinSet::new();
     for (place, connection) in snapshot.readers.into_iter().enumerate() {
         let reading = Reading { file: file.clone(), connection, names: Names::default() };
-        let ranges = ranges.clone();
+        let turns = turns.clone();
         // The first reads everything else too; the others begin with the instances.
-        loading.spawn(async move { reading.run(place == 0, &ranges).await });
+        loading.spawn(async move { reading.run(place == 0, &turns).await });
     }
     let mut rows = Rows::default();
     while let Some(ended) = loading.join_next().await {
@@ -81,8 +76,6 @@ fn merge(rows: &mut Rows, part: Rows) {
 /// Connections that all see the file as of one mark.
 struct Snapshot {
     log: Option<LogState>,
-    /// The first and the last rowid.
-    instances: Option<RangeInclusive<i64>>,
     readers: Vec<SqliteConnection>,
 }
 
@@ -94,12 +87,11 @@ impl Snapshot {
         file.connected(&mut writer).await.map_err(unread)?;
         let mut first = begin(file).await.map_err(unread)?;
         let log = read_mark(file, &mut first).await?.map(|(_, log)| log);
-        let instances = rowids(&mut first).await.map_err(unread)?;
+        let many = behind_a_turn(&mut first, i64::MIN).await.map_err(unread)?.is_some();
 
-        let count = instances.as_ref().map_or(0, |rowids| rowids.end() - rowids.start() + 1);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let readers = (count / INSTANCES_PER_READER).clamp(1, cores.min(READERS_MAX) as i64);
-        let mut snapshot = Self { log, instances, readers: vec![first] };
+        let readers = if many { cores.min(READERS_MAX) } else { 1 };
+        let mut snapshot = Self { log, readers: vec![first] };
         for _ in 1..readers {
             let mut reader = begin(file).await.map_err(unread)?;
             // A transaction begins with what it reads first.
@@ -114,38 +106,30 @@ impl Snapshot {
 }
 
 async fn begin(file: &File) -> Result<SqliteConnection, sqlx::Error> {
-    let mut connection = file.options.clone().pragma("query_only", "ON").row_buffer_size(1_024).connect().await?;
+    let mut connection = file.options.clone().pragma("query_only", "ON").connect().await?;
     connection.execute("BEGIN").await?;
     Ok(connection)
 }
 
-async fn rowids(connection: &mut SqliteConnection) -> Result<Option<RangeInclusive<i64>>, sqlx::Error> {
-    // Two lookups; min and max in one query would scan.
-    const SQL: &str = "SELECT (SELECT min(rowid) FROM presence_instance), (SELECT max(rowid) FROM presence_instance)";
-    let row = sqlx::query(SQL).fetch_one(connection).await?;
-    let ends: (Option<i64>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
-    Ok(match ends {
-        (Some(first), Some(last)) => Some(first..=last),
-        _ => None,
-    })
+/// The rowid of the instance that is [`TURN`] instances behind the first one from `first` on.
+async fn behind_a_turn(connection: &mut SqliteConnection, first: i64) -> Result<Option<i64>, sqlx::Error> {
+    const SQL: &str = "SELECT rowid FROM presence_instance WHERE rowid >= ? ORDER BY rowid LIMIT 1 OFFSET ?";
+    let found = sqlx::query(SQL).bind(first).bind(TURN).fetch_optional(connection).await?;
+    found.map(|row| row.try_get(0)).transpose()
 }
 
-/// The rowids of all instances, to be taken piece by piece.
-struct Ranges {
-    all: Option<RangeInclusive<i64>>,
-    taken: AtomicUsize,
+/// Hands the instances out by rowid. By count, not by number: in a file that has lived long the rowids are mostly gaps.
+struct Turns {
+    /// The first rowid that nobody has taken.
+    next: Mutex<Option<i64>>,
 }
 
-impl Ranges {
-    fn of(all: Option<RangeInclusive<i64>>) -> Self {
-        Self { all, taken: AtomicUsize::new(0) }
-    }
-
-    fn take(&self) -> Option<(i64, i64)> {
-        let all = self.all.as_ref()?;
-        let place = self.taken.fetch_add(1, Ordering::Relaxed) as i64;
-        let first = all.start().checked_add(place.checked_mul(RANGE)?)?;
-        (first <= *all.end()).then(|| (first, first.saturating_add(RANGE - 1)))
+impl Turns {
+    async fn take(&self, connection: &mut SqliteConnection) -> Result<Option<RangeInclusive<i64>>, sqlx::Error> {
+        let mut next = self.next.lock().await;
+        let Some(first) = *next else { return Ok(None) };
+        *next = behind_a_turn(connection, first).await?;
+        Ok(Some(first..=next.map_or(i64::MAX, |behind| behind - 1)))
     }
 }
 
@@ -156,22 +140,22 @@ struct Reading {
 }
 
 impl Reading {
-    async fn run(mut self, everything: bool, ranges: &Ranges) -> Result<Rows, ReadError> {
+    async fn run(mut self, everything: bool, turns: &Turns) -> Result<Rows, ReadError> {
         let mut rows = Rows::default();
         if everything {
-            rows.namespaces = self.all::<Namespaces>().await?;
-            rows.services = self.all::<Services>().await?;
-            rows.overrides = self.all::<Overrides>().await?;
-            rows.tombstones = self.all::<Tombstones>().await?;
-            rows.sessions = self.all::<Sessions>().await?;
-            rows.suspicions = self.all::<Suspicions>().await?;
-            rows.freezes = self.all::<Freezes>().await?;
-            rows.origins = self.all::<Origins>().await?;
+            self.all::<Namespaces>(&mut rows.namespaces).await?;
+            self.all::<Services>(&mut rows.services).await?;
+            self.all::<Overrides>(&mut rows.overrides).await?;
+            self.all::<Tombstones>(&mut rows.tombstones).await?;
+            self.all::<Sessions>(&mut rows.sessions).await?;
+            self.all::<Suspicions>(&mut rows.suspicions).await?;
+            self.all::<Freezes>(&mut rows.freezes).await?;
+            self.all::<Origins>(&mut rows.origins).await?;
         }
-        while let Some((first, last)) = ranges.take() {
-            let sql = self.file.statements.select_range::<Instances>();
-            let cells = vec![Cell::Int(first), Cell::Int(last)];
-            self.read::<Instances>(sql, cells, &mut rows.instances).await?;
+        loop {
+            let turn = turns.take(&mut self.connection).await;
+            let Some(turn) = turn.map_err(|error| fault::read(&self.file.path, &error))? else { break };
+            self.range::<Instances>(turn, &mut rows.instances).await?;
         }
         if let Err(error) = self.connection.close().await {
             tracing::debug!(path = %self.file.path.display(), %error, "a reader of the store did not close cleanly");
@@ -179,26 +163,29 @@ impl Reading {
         Ok(rows)
     }
 
-    async fn all<K: Kind>(&mut self) -> Result<Vec<Row<K::Key, K::Value>>, ReadError> {
-        let mut rows = vec![];
-        self.read::<K>(self.file.statements.select::<K>(), vec![], &mut rows).await?;
-        Ok(rows)
+    async fn all<K: Kind>(&mut self, rows: &mut Vec<Row<K::Key, K::Value>>) -> Result<(), ReadError> {
+        self.range::<K>(i64::MIN..=i64::MAX, rows).await
     }
 
-    async fn read<K: Kind>(
+    /// The rows with these rowids, a page at a time.
+    async fn range<K: Kind>(
         &mut self,
-        sql: super::statement::Sql,
-        cells: Vec<Cell>,
+        rowids: RangeInclusive<i64>,
         rows: &mut Vec<Row<K::Key, K::Value>>,
     ) -> Result<(), ReadError> {
         let unread = |error| fault::read(&self.file.path, &error);
-        let arguments = arguments(cells).map_err(unread)?;
-        let mut found = sqlx::query_with(sql, arguments).fetch(&mut self.connection);
-        while let Some(row) = found.try_next().await.map_err(unread)? {
-            rows.push(decode::<K>(&row, &mut self.names).map_err(|wrong| unusable(&self.file, &wrong))?);
-            if rows.len().is_multiple_of(ROWS_PER_TURN) {
-                tokio::task::yield_now().await;
+        let (mut next, last) = (Some(*rowids.start()), rowids.end());
+        while let Some(first) = next.filter(|first| first <= last) {
+            let page = sqlx::query(self.file.statements.page::<K>()).bind(first).bind(last);
+            let page = page.fetch_one(&mut self.connection).await.map_err(unread)?;
+            let Some(end) = page.try_get::<Option<i64>, _>(0).map_err(unread)? else { break };
+            let mut records: &[u8] = page.try_get(1).map_err(unread)?;
+            while !records.is_empty() {
+                let row = take(&K::TABLE, &mut records);
+                let row = row.and_then(|record| decode::<K>(&record, &mut self.names));
+                rows.push(row.map_err(|wrong| unusable(&self.file, &wrong))?);
             }
+            next = end.checked_add(1);
         }
         Ok(())
     }

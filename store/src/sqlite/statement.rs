@@ -8,38 +8,48 @@ use sqlx::{Arguments as _, AssertSqlSafe};
 
 use crate::batch::SIZES;
 use crate::row::{
-    Cell, Freezes, Instances, Kind, MARK, Namespaces, Origins, Overrides, Services, Sessions, Suspicions, Table,
+    Cell, Freezes, Holds, Instances, Kind, MARK, Namespaces, Origins, Overrides, Services, Sessions, Suspicions, Table,
     Tombstones,
 };
 
+/// How many rows are read at once.
+pub(super) const PAGE: usize = 256;
+
 /// Texts made of the names of tables and columns in this crate, and of nothing else.
-pub(super) struct Statements(HashMap<&'static str, Texts>);
+pub(super) struct Statements {
+    tables: HashMap<&'static str, Texts>,
+    select_mark: Arc<str>,
+}
 
 struct Texts {
     upsert: [Arc<str>; SIZES.len()],
     delete: [Arc<str>; SIZES.len()],
     clear: Arc<str>,
-    select: Arc<str>,
-    select_range: Arc<str>,
+    page: Arc<str>,
 }
+
+/// Every table that the store reads and writes.
+const TABLES: [Table; 10] = [
+    Namespaces::TABLE,
+    Services::TABLE,
+    Instances::TABLE,
+    Overrides::TABLE,
+    Tombstones::TABLE,
+    Sessions::TABLE,
+    Suspicions::TABLE,
+    Freezes::TABLE,
+    Origins::TABLE,
+    MARK,
+];
 
 pub(super) type Sql = AssertSqlSafe<Arc<str>>;
 
 impl Statements {
     pub(super) fn new() -> Self {
-        const TABLES: [Table; 10] = [
-            Namespaces::TABLE,
-            Services::TABLE,
-            Instances::TABLE,
-            Overrides::TABLE,
-            Tombstones::TABLE,
-            Sessions::TABLE,
-            Suspicions::TABLE,
-            Freezes::TABLE,
-            Origins::TABLE,
-            MARK,
-        ];
-        Self(TABLES.iter().map(|table| (table.name, Texts::of(table))).collect())
+        Self {
+            tables: TABLES.iter().map(|table| (table.name, Texts::of(table))).collect(),
+            select_mark: format!("SELECT {} FROM {}", columns(&MARK), MARK.name).into(),
+        }
     }
 
     pub(super) fn upsert<K: Kind>(&self, rows: usize) -> Sql {
@@ -54,17 +64,14 @@ impl Statements {
         sql(&self.texts(&K::TABLE).clear)
     }
 
-    pub(super) fn select<K: Kind>(&self) -> Sql {
-        sql(&self.texts(&K::TABLE).select)
-    }
-
-    /// The rows whose rowid is from the first to the second argument.
-    pub(super) fn select_range<K: Kind>(&self) -> Sql {
-        sql(&self.texts(&K::TABLE).select_range)
+    /// The first [`PAGE`] rows whose rowid is from the first to the second argument: the last rowid of them, and all of
+    /// them as [records](super::record).
+    pub(super) fn page<K: Kind>(&self) -> Sql {
+        sql(&self.texts(&K::TABLE).page)
     }
 
     pub(super) fn select_mark(&self) -> Sql {
-        sql(&self.texts(&MARK).select)
+        sql(&self.select_mark)
     }
 
     pub(super) fn put_mark(&self) -> Sql {
@@ -72,7 +79,7 @@ impl Statements {
     }
 
     fn texts(&self, table: &Table) -> &Texts {
-        self.0.get(table.name).expect("every table has its texts")
+        self.tables.get(table.name).expect("every table has its texts")
     }
 }
 
@@ -86,23 +93,41 @@ fn place(rows: usize) -> usize {
 
 impl Texts {
     fn of(table: &Table) -> Self {
-        let columns = table.columns().collect::<Vec<_>>().join(", ");
-        let select = format!("SELECT {columns} FROM {}", table.name);
+        let columns = columns(table);
         Self {
             upsert: SIZES.map(|rows| upsert(table, &columns, rows).into()),
             delete: SIZES.map(|rows| delete(table, rows).into()),
             clear: format!("DELETE FROM {}", table.name).into(),
-            select_range: format!("{select} WHERE rowid BETWEEN ? AND ?").into(),
-            select: select.into(),
+            page: page(table, &columns).into(),
         }
     }
 }
 
+fn columns(table: &Table) -> String {
+    table.columns().map(|column| column.name).collect::<Vec<_>>().join(", ")
+}
+
+fn page(table: &Table, columns: &str) -> String {
+    let head = table.columns().map(|column| match column.holds {
+        Holds::Number => column.name.to_owned(),
+        Holds::Bytes => format!("octet_length({})", column.name),
+    });
+    let body = table.columns().filter(|column| column.holds == Holds::Bytes).map(|column| column.name);
+    let head = head.collect::<Vec<_>>().join(", ',', ");
+    let body = body.collect::<Vec<_>>();
+    let record = [&[head.as_str(), "','"], body.as_slice()].concat().join(", ");
+    format!(
+        "SELECT max(at), group_concat(concat({record}), '') FROM (SELECT rowid AS at, {columns} FROM {} \
+         WHERE rowid BETWEEN ? AND ? ORDER BY rowid LIMIT {PAGE})",
+        table.name
+    )
+}
+
 fn upsert(table: &Table, columns: &str, rows: usize) -> String {
     let name = table.name;
-    let key = table.key.join(", ");
+    let key = key(table);
     let values = marks(table.width(), rows);
-    let set: Vec<String> = table.values.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+    let set: Vec<String> = table.values.iter().map(|column| format!("{0} = excluded.{0}", column.name)).collect();
     let (set, guard) = (set.join(", "), table.guard);
     format!(
         "INSERT INTO {name} ({columns}) VALUES {values} ON CONFLICT ({key}) DO UPDATE SET {set} \
@@ -111,12 +136,16 @@ fn upsert(table: &Table, columns: &str, rows: usize) -> String {
 }
 
 fn delete(table: &Table, rows: usize) -> String {
-    let key = table.key.join(", ");
-    let wanted = marks(table.key.len(), rows);
-    match table.key {
-        [one] => format!("DELETE FROM {} WHERE {one} IN (VALUES {wanted})", table.name),
-        _ => format!("DELETE FROM {} WHERE ({key}) IN (VALUES {wanted})", table.name),
+    let (name, key, wanted) = (table.name, key(table), marks(table.key.len(), rows));
+    if table.key.len() == 1 {
+        format!("DELETE FROM {name} WHERE {key} IN (VALUES {wanted})")
+    } else {
+        format!("DELETE FROM {name} WHERE ({key}) IN (VALUES {wanted})")
     }
+}
+
+fn key(table: &Table) -> String {
+    table.key.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
 }
 
 /// `(?, ?), (?, ?)`.
@@ -139,3 +168,6 @@ pub(super) fn arguments(cells: Vec<Cell>) -> Result<SqliteArguments, sqlx::Error
     }
     Ok(arguments)
 }
+
+#[cfg(test)]
+mod tests;

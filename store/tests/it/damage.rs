@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use compute::model::{Row, Rows};
+use compute::model::Rows;
 use compute::port::PresenceStore;
 use compute::port::store::ReadError;
 use compute::testing::store::sample::{every_kind, instance, instances, position, sorted};
@@ -101,10 +101,12 @@ async fn a_crash_in_a_landing_leaves_one_watermark() {
     let new = sorted(instances(0, 6_000, position(2)));
     let (store, epoch) = place.landed(old.clone()).await;
 
-    let mut copies = vec![];
+    let (mut copies, mut polls) = (vec![], 0_u32);
     let mut landing = store.land(epoch, new.clone(), at(1).watermark, at(2));
     while !poll!(&mut landing).is_ready() {
-        if copies.len() < 40 {
+        polls += 1;
+        // Seldom and seldomer: some at its beginning, some well within it.
+        if polls.is_power_of_two() {
             let crashed = Place::new();
             copy(place.folder(), crashed.folder());
             copies.push(crashed);
@@ -155,12 +157,4 @@ async fn a_torn_write_ahead_log_opens_at_a_commit() {
             assert!(sorted(loaded.rows) == sorted(every_kind(position(offset))), "cut at {cut}");
         }
     }
-}
-
-#[tokio::test]
-async fn a_load_gives_puts_alone() {
-    let place = Place::new();
-    let (store, _) = place.landed(every_kind(position(1))).await;
-    let loaded = store.load().await.unwrap();
-    assert!(loaded.rows.instances.iter().all(|row| matches!(row, Row::Put(..))));
 }

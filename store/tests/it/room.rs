@@ -29,7 +29,7 @@ async fn a_full_disk_refuses_a_landing_whole_and_goes_on_when_there_is_room() {
     let small = every_kind(position(1));
     store.land(epoch, small.clone(), compute::model::Position::ZERO, at(1)).await.unwrap();
 
-    let large = || instances(0, 30_000, position(2));
+    let large = || instances(0, 12_000, position(2));
     for _ in 0..3 {
         is_full(store.land(epoch, large(), at(1).watermark, at(2)).await);
         assert_eq!(store.mark().await.unwrap(), Some((epoch, at(1))));
@@ -45,7 +45,7 @@ async fn a_full_disk_refuses_a_landing_whole_and_goes_on_when_there_is_room() {
 
     let store = open(&place.file()).await.unwrap();
     store.land(epoch, large(), at(2).watermark, at(3)).await.unwrap();
-    assert_eq!(store.load().await.unwrap().rows.instances.len(), 30_000 + small.instances.len());
+    assert_eq!(store.load().await.unwrap().rows.instances.len(), 12_000 + small.instances.len());
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ pub(super) async fn a_load_sees_one_watermark<F: Stores>(stores: &F) -> Verdict 
 
 fn everything(offset: u64) -> Rows {
     let mut rows = every_kind(position(offset));
-    rows.instances.extend(instances(0, 400, position(offset)).instances);
+    rows.instances.extend(instances(0, 150, position(offset)).instances);
     rows
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn a_dropped_landing_is_whole_or_nothing<F: Stores>(stores: &F)
     let store = store.as_ref();
     land(store, epoch, everything(1), 0, 1).await?;
     let mut now = 1;
-    for polls in 0..40 {
+    for polls in 0..30 {
         let next = everything(now + 1);
         {
             let mut landing = store.land(epoch, next, at(now).watermark, at(now + 1));
@@ -105,7 +105,7 @@ pub(super) async fn a_dropped_replace_is_whole_or_nothing<F: Stores>(stores: &F)
     let store = store.as_ref();
     land(store, epoch, everything(1), 0, 1).await?;
     let mut now = 1;
-    for polls in 0..40 {
+    for polls in 0..30 {
         {
             let mut replacing = store.replace(epoch, everything(now + 1), log_state(LOG(), now + 1));
             for _ in 0..polls {
