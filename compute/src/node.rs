@@ -50,7 +50,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { name: "thuban".into(), selected: SelectedLimits::default(), unlanded_max: 2_000_000, probes_max: 64 }
+        Self { name: "thuban".into(), selected: SelectedLimits::default(), unlanded_max: 2_000_000, probes_max: 512 }
     }
 }
 

@@ -124,7 +124,7 @@ pub(super) const KEYS: &[Key] = &[
     key("check_allow", Kind::List,
         Preset::Value("127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"), CHECKS,
         "Networks that health checks may call; link-local and metadata addresses never"),
-    key("probes_max", Kind::Count { min: 1, max: 10_000 }, Preset::Value("64"), CHECKS,
+    key("probes_max", Kind::Count { min: 1, max: 10_000 }, Preset::Value("512"), CHECKS,
         "Probes under way at once"),
     key("connections_max", MANY, Preset::Value("16384"), LIMITS,
         "Connections of one listener"),

@@ -212,7 +212,7 @@ fn what_is_printed_can_be_read_again() {
     let printed = loaded.settings.print(&environment(&[]), loaded.config.as_ref().ok());
     assert!(printed.contains("http = \"127.0.0.1:9\"  # flag --http\n"), "{printed}");
     assert!(printed.contains("# variable THUBAN_LOG_LEVEL\n"), "{printed}");
-    assert!(printed.contains("probes_max = 64  # default\n"), "{printed}");
+    assert!(printed.contains("probes_max = 512  # default\n"), "{printed}");
     assert!(printed.contains("data_dir = \"/nowhere/.local/share/thuban\"  # default\n"), "{printed}");
     assert!(printed.contains("# token_file is not set: everybody may do everything\n"), "{printed}");
     let loaded = loaded_config(&printed.replace("\"b", ""));
