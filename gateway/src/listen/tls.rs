@@ -63,11 +63,7 @@ impl Acceptor {
 }
 
 /// The contents of both files, and what they come to.
-async fn load(
-    named: Named,
-    certificate: &PathBuf,
-    key: &PathBuf,
-) -> Result<(Vec<Vec<u8>>, CertifiedKey), BindError> {
+async fn load(named: Named, certificate: &PathBuf, key: &PathBuf) -> Result<(Vec<Vec<u8>>, CertifiedKey), BindError> {
     let wrong = |path: &PathBuf, wrong: String| BindError::Certificate { named, path: path.clone(), wrong };
     let mut contents = Vec::new();
     for path in [certificate, key] {
