@@ -338,6 +338,7 @@ async fn a_watcher_that_stops_reading_sees_the_newest_state_later() {
     let reading = async {
         loop {
             let count = watcher.read(&mut buffer).await.expect("it goes on");
+            assert!(count > 0, "the watcher was cut off");
             let before = seen.len().saturating_sub(last.len());
             seen.extend_from_slice(&buffer[..count]);
             if seen[before..].windows(last.len()).any(|window| window == last) {
