@@ -1,5 +1,6 @@
 mod holds;
 mod mass;
+mod mass_property;
 mod property;
 mod script;
 mod stream_and_check;

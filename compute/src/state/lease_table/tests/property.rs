@@ -360,8 +360,8 @@ fn judge_removals(
         }
         let mut due = Due { span, ..Due::new(fell + remove, span) };
         let (mut from, mut until) = (*fell, end);
-        let follows = |(at, event): &&(MonoMs, Event)| at > fell || (at == fell && *event == Event::Restart);
-        for &(at, event) in events.iter().filter(follows) {
+        // Nothing of this moment can have come before: no lease is shorter than a second.
+        for &(at, event) in events.iter().filter(|(at, _)| at >= fell) {
             match event {
                 Event::Held { from } => due.pause(from, at, true),
                 Event::Slept { from } => due.pause(from, at, is_late(from, at, span)),

@@ -57,10 +57,10 @@ impl Stage {
             "renew" => each(first).iter().for_each(|key| world.renew(key)),
             "keep" => {
                 let at = world.now;
-                world.beats.extend(each(first).into_iter().map(|key| (key, at)));
+                world.beats.extend(each(first).into_iter().map(|key| (at, key)));
                 world.run_until(at);
             }
-            "kill" => each(first).iter().for_each(|key| drop(world.beats.remove(key))),
+            "kill" => world.beats.retain(|(_, key)| !each(first).contains(key)),
             "fail" => {
                 let generation = world.instances[&key(first)].generation;
                 world.table.check_failed(&key(first), generation, words[1], world.now);

@@ -1,7 +1,7 @@
 //! A node reduced to what leases need: it applies what the table says, after a delay, in the order in which apply tells
 //! of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::model::{
@@ -50,6 +50,16 @@ pub(super) fn checked(remove_after_ms: Option<u64>) -> Lease {
     Lease::checked(Check::new(CheckKind::Tcp, 5_000, 1_000, 3, 1, None).unwrap(), remove_after_ms).unwrap()
 }
 
+/// What happened, in its order.
+#[derive(Clone, Debug)]
+pub(super) enum Past {
+    Said(Op),
+    Applied(Op),
+    Heard(InstanceKey),
+    Gone(InstanceKey),
+    Released(FreezeScope),
+}
+
 /// How often one beats that does so by itself.
 const BEAT_MS: MonoMs = 5_000;
 
@@ -80,12 +90,13 @@ pub(super) struct World {
     in_flight: VecDeque<(MonoMs, Op, bool)>,
     /// Heartbeats that were answered because their refute was applied.
     pub(super) answered: Vec<(MonoMs, InstanceKey)>,
-    /// Who sends heartbeats by itself, and when the next one.
-    pub(super) beats: BTreeMap<InstanceKey, MonoMs>,
+    /// Who sends heartbeats by itself, by the time of the next one.
+    pub(super) beats: BTreeSet<(MonoMs, InstanceKey)>,
     /// Everything said by the table, and everything that the node said because of a heartbeat.
     pub(super) said: Vec<(MonoMs, Op)>,
     /// What was applied, with its time.
     pub(super) applied: Vec<(MonoMs, Op)>,
+    pub(super) past: Vec<(MonoMs, Past)>,
 }
 
 impl World {
@@ -107,9 +118,10 @@ impl World {
             refuses: false,
             in_flight: VecDeque::new(),
             answered: Vec::new(),
-            beats: BTreeMap::new(),
+            beats: BTreeSet::new(),
             said: Vec::new(),
             applied: Vec::new(),
+            past: Vec::new(),
         }
     }
 
@@ -119,7 +131,7 @@ impl World {
         loop {
             let applies = self.in_flight.front().map(|(at, ..)| *at);
             let due = self.table.next_deadline().map(|at| at.max(self.now));
-            let beats = self.beats.values().min().copied();
+            let beats = self.beats.first().map(|(at, _)| *at);
             match applies.into_iter().chain(due).chain(beats).min().filter(|at| *at <= until) {
                 Some(at) => self.now = self.now.max(at),
                 None => break,
@@ -131,10 +143,12 @@ impl World {
     }
 
     fn beat(&mut self) {
-        let now = self.now;
-        let due = self.beats.iter_mut().filter(|(_, at)| **at <= now);
-        let due: Vec<_> = due.map(|(key, at)| (key.clone(), *at = now + BEAT_MS).0).collect();
-        due.iter().for_each(|key| self.renew(key));
+        while self.beats.first().is_some_and(|(at, _)| *at <= self.now)
+            && let Some((_, key)) = self.beats.pop_first()
+        {
+            self.renew(&key);
+            self.beats.insert((self.now + BEAT_MS, key));
+        }
     }
 
     /// Time passes, and the node does not run.
@@ -170,6 +184,7 @@ impl World {
 
     fn say(&mut self, op: Op, answers: bool) {
         self.said.push((self.now, op.clone()));
+        self.past.push((self.now, Past::Said(op.clone())));
         if self.refuses {
             self.table.refused(&op, self.now);
         } else if !self.loses {
@@ -189,6 +204,7 @@ impl World {
 
     pub(super) fn register(&mut self, key: &InstanceKey, lease: Lease) {
         let revision = self.change();
+        self.past.push((self.now, Past::Heard(key.clone())));
         let is_reborn = self.instances.get(key).is_none_or(|old| old.lease().session() != lease.session());
         let new = instance(&key.id, lease, revision.position().offset());
         let new = match self.instances.get(key).filter(|_| !is_reborn) {
@@ -221,6 +237,7 @@ impl World {
 
     pub(super) fn remove(&mut self, key: &InstanceKey) {
         let Some(old) = self.instances.remove(key) else { return };
+        self.past.push((self.now, Past::Gone(key.clone())));
         if self.suspicions.contains_key(key) {
             self.clear(key, None);
         }
@@ -230,6 +247,7 @@ impl World {
     /// A heartbeat comes; that of a suspect goes through the log.
     pub(super) fn renew(&mut self, key: &InstanceKey) {
         let Some(instance) = self.instances.get(key) else { return };
+        self.past.push((self.now, Past::Heard(key.clone())));
         if instance.cell.renew(self.now)
             && let Some(suspicion) = self.suspicions.get(key)
         {
@@ -286,6 +304,7 @@ impl World {
 
     pub(super) fn release_freeze(&mut self, scope: &FreezeScope) {
         if self.freezes.remove(scope).is_some() {
+            self.past.push((self.now, Past::Released(scope.clone())));
             self.table.released(scope);
         }
     }
@@ -346,6 +365,7 @@ impl World {
     fn apply(&mut self, op: Op) {
         let revision = self.change();
         if self.take_effect(&op, revision) {
+            self.past.push((self.now, Past::Applied(op.clone())));
             self.applied.push((self.now, op));
         } else {
             self.table.refused(&op, self.now);
@@ -419,7 +439,9 @@ fn members(
     thresholds: &BTreeMap<ServiceKey, f64>,
     service: &ServiceKey,
 ) -> Members {
-    let of_it = || instances.iter().filter(|(key, _)| key.service == *service);
+    // No id in these tests is below this one.
+    let first = service.instance(InstanceId::new("!").unwrap());
+    let of_it = || instances.range(&first..).take_while(|(key, _)| key.service == *service);
     Members {
         all: of_it().count() as u32,
         healthy: of_it().filter(|(_, instance)| instance.is_healthy()).count() as u32,
