@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 #[derive(Default)]
 struct Watcher {
     instances: BTreeMap<String, Instance>,
-    /// The last revision seen: a new connection goes on behind it.
+    /// What the last event said to resume from.
     last: Option<String>,
 }
 
@@ -48,9 +48,11 @@ impl Watcher {
             ..WatchRequest::default()
         };
         let mut events = client.watch(wanted).await?.into_inner();
-        while let Some(WatchEvent { event, revision, .. }) = events.message().await? {
+        while let Some(WatchEvent { event, resume_revision, .. }) = events.message().await? {
             self.take(event);
-            self.last = Some(revision);
+            if !resume_revision.is_empty() {
+                self.last = Some(resume_revision);
+            }
         }
         Ok(())
     }

@@ -124,7 +124,7 @@ impl Ports {
             clock: Arc::clone(&self.clock),
             chance: Arc::clone(&self.chance),
         };
-        let grpc = grpc::Door::new(ports, grpc::Config::default());
+        let grpc = grpc::Door::surrounded(ports, grpc::Config::default(), Some(self.surroundings(doors)));
         doors.open(http.answers(), grpc.answers());
         let line = doors.ready_line();
         tracing::info!("{line}");

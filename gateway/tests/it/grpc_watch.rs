@@ -50,7 +50,7 @@ async fn a_watcher_is_told_what_is_and_then_what_changes() {
 
     let second = must_register(&mut client, [permanent(item("orders", "b"))]).await.remove(0);
     let put = next(&mut events).await;
-    assert_eq!(change(&put).put, [second.clone()]);
+    assert_eq!(change(&put).put, std::slice::from_ref(&second));
     assert_eq!((&change(&put).from_revision, &change(&put).to_revision), (&first.revision, &put.revision));
 
     client.deregister(deregister([key("orders", "a")])).await.unwrap();

@@ -148,7 +148,9 @@ impl World {
     /// The listener's shutdown, as the process does it: drain the node, stop accepting, wait for what runs.
     pub(crate) async fn shut_down(mut self) {
         self.registry.drain();
-        self.stop.take().into_iter().for_each(|stop| drop(stop.send(())));
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
         soon(&mut self.serving).await.expect("the listener ends by itself");
         soon(self.door.closed()).await;
         if let Some(node) = self.node.take() {

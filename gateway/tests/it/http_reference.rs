@@ -82,10 +82,10 @@ impl Reference {
         let Some(described) = content.get(kind) else {
             panic!("a media type that the reference does not have: {context}")
         };
-        if kind.ends_with("json") {
-            if let Err(wrong) = self.valid(&reply.json(), &described["schema"], "") {
-                panic!("{wrong}: {context}");
-            }
+        if kind.ends_with("json")
+            && let Err(wrong) = self.valid(&reply.json(), &described["schema"], "")
+        {
+            panic!("{wrong}: {context}");
         }
         if reply.status.is_success() && kind == "application/json" && response["headers"]["ETag"].is_object() {
             let from_state = !reply.header("etag").is_empty() || reply.status == StatusCode::ACCEPTED;
@@ -129,8 +129,8 @@ impl Reference {
         match value {
             Value::Object(fields) => self.valid_object(fields, schema, at),
             Value::Array(items) => {
-                let each = items.iter().enumerate();
-                each.map(|(index, item)| self.valid(item, &schema["items"], &format!("{at}[{index}]"))).collect()
+                let mut each = items.iter().enumerate();
+                each.try_for_each(|(index, item)| self.valid(item, &schema["items"], &format!("{at}[{index}]")))
             }
             Value::String(text) => valid_text(text, schema, at),
             Value::Number(number) => {

@@ -140,10 +140,6 @@ impl World {
         &self.reference
     }
 
-    pub(crate) fn router(&self) -> Router {
-        self.router.clone()
-    }
-
     /// What `call` comes to while the node's time passes.
     pub(crate) async fn until_done<T>(&self, call: impl Future<Output = T>) -> T {
         let mut call = std::pin::pin!(call);

@@ -1,3 +1,4 @@
+#![allow(clippy::unwrap_used, reason = "what a test unwraps in vain fails it, as it should")]
 mod grpc_admin;
 mod grpc_calls;
 mod grpc_hostile;

@@ -35,7 +35,7 @@ var errDigest = errors.New("the digest differs")
 
 type watcher struct {
 	instances map[string]*thubanv1.Instance
-	// The last revision seen: a new connection goes on behind it.
+	// What the last event said to resume from.
 	last *string
 }
 
@@ -87,7 +87,9 @@ func (w *watcher) watch(client thubanv1.RegistryClient) error {
 		if err := w.take(event); err != nil {
 			return err
 		}
-		w.last = &event.Revision
+		if event.ResumeRevision != "" {
+			w.last = &event.ResumeRevision
+		}
 	}
 }
 

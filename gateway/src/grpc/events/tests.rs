@@ -72,7 +72,7 @@ fn told(event: &WatchEvent) -> Vec<pb::WatchEvent> {
     // A session tells the same, with the watch's name around it.
     let mut inside = Outgoing::default();
     inside.put_session_event(300, &namespace, event, Some(revision("1.2.9")));
-    let inside: Vec<_> = frames(&mut inside).map(|bytes| session_event(bytes)).collect();
+    let inside: Vec<_> = frames(&mut inside).map(session_event).collect();
     assert_eq!(inside, plain);
     plain
 }

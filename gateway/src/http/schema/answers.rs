@@ -288,6 +288,42 @@ fn watch_change() -> Value {
     )
 }
 
+fn subscriber() -> Value {
+    object(
+        &["client", "door", "address", "sent_revision", "acknowledged_revision"],
+        json!({
+            "client": text(), "door": text(), "address": nullable_text(),
+            "sent_revision": revision(), "acknowledged_revision": revision(),
+        }),
+    )
+}
+
+fn node() -> Value {
+    object(
+        &[
+            "name",
+            "incarnation",
+            "state",
+            "detail",
+            "addresses",
+            "applied_revision",
+            "lag_frames",
+            "lag_ms",
+            "lander",
+            "answering",
+            "leases",
+            "freezes",
+            "holding",
+        ],
+        json!({
+            "name": text(), "incarnation": text(), "state": reference("State"), "detail": nullable_text(),
+            "addresses": texts(), "applied_revision": text(), "lag_frames": count(), "lag_ms": count(),
+            "lander": flag(), "answering": flag(), "leases": reference("LeaseCounts"),
+            "freezes": list_of("Freeze"), "holding": nullable_text(),
+        }),
+    )
+}
+
 pub(super) fn parts() -> Vec<(&'static str, Value)> {
     let scope = json!({ "node": text(), "namespace": text(), "service": text() });
     let snapshot = with(view_properties(), json!({ "complete": flag(), "to": text() }));
@@ -304,42 +340,8 @@ pub(super) fn parts() -> Vec<(&'static str, Value)> {
         "author": text(), "revision": revision(),
     });
     vec![
-        (
-            "Subscriber",
-            object(
-                &["client", "door", "address", "sent_revision", "acknowledged_revision"],
-                json!({
-                    "client": text(), "door": text(), "address": nullable_text(),
-                    "sent_revision": revision(), "acknowledged_revision": revision(),
-                }),
-            ),
-        ),
-        (
-            "Node",
-            object(
-                &[
-                    "name",
-                    "incarnation",
-                    "state",
-                    "detail",
-                    "addresses",
-                    "applied_revision",
-                    "lag_frames",
-                    "lag_ms",
-                    "lander",
-                    "answering",
-                    "leases",
-                    "freezes",
-                    "holding",
-                ],
-                json!({
-                    "name": text(), "incarnation": text(), "state": reference("State"), "detail": nullable_text(),
-                    "addresses": texts(), "applied_revision": text(), "lag_frames": count(), "lag_ms": count(),
-                    "lander": flag(), "answering": flag(), "leases": reference("LeaseCounts"),
-                    "freezes": list_of("Freeze"), "holding": nullable_text(),
-                }),
-            ),
-        ),
+        ("Subscriber", subscriber()),
+        ("Node", node()),
         ("Problem", object(&["type", "title", "status", "detail", "code"], problem_properties(true))),
         (
             "Reached",

@@ -191,7 +191,7 @@ impl Reader {
         self.check_service(at, &instance.service)
     }
 
-    fn recent<'a>(list: &'a [(MonoMs, InstanceKey)], at: MonoMs) -> BTreeSet<&'a InstanceKey> {
+    fn recent(list: &[(MonoMs, InstanceKey)], at: MonoMs) -> BTreeSet<&InstanceKey> {
         list.iter().rev().take_while(|(when, _)| when + WINDOW_MS > at).map(|(_, key)| key).collect()
     }
 

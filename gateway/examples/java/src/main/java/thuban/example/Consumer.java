@@ -31,7 +31,7 @@ public final class Consumer {
   private final String service;
   private final SortedMap<String, Instance> instances = new TreeMap<>();
 
-  /** The last revision seen: a new connection goes on behind it. Null: everything is asked for. */
+  /** What the last event said to resume from. Null: everything is asked for. */
   private String last;
 
   private Consumer(ManagedChannel channel, String service) {
@@ -63,7 +63,9 @@ public final class Consumer {
         while (events.hasNext()) {
           WatchEvent event = events.next();
           take(event);
-          last = event.getRevision();
+          if (!event.getResumeRevision().isEmpty()) {
+            last = event.getResumeRevision();
+          }
           failures = 0;
         }
         say("the node ended the stream; connecting again");
