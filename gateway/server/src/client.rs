@@ -16,6 +16,8 @@ mod output;
 mod register;
 mod secret;
 mod target;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod transfer;
 mod watch;

@@ -131,7 +131,8 @@ fn builder(config: &Config) -> Builder<TokioExecutor> {
         .header_read_timeout(None)
         .max_buf_size(config.header_bytes_max.max(8 << 10))
         .max_headers(config.headers_max)
-        .pipeline_flush(true);
+        // Off, which is the default: with it hyper takes a body's pieces without bound while the client does not read.
+        .pipeline_flush(false);
     builder
         .http2()
         .timer(TokioTimer::new())

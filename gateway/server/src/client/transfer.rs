@@ -110,7 +110,7 @@ fn has_word(operator: &Map<String, Value>) -> bool {
     operator.keys().any(|name| name != "keep_ms")
 }
 
-fn provider(instance: &Value) -> Value {
+pub(super) fn provider(instance: &Value) -> Value {
     let own = instance.get("provider_weight").or_else(|| instance.get("weight")).cloned();
     let mut provider = picked(instance, PROVIDER_FIELDS);
     if let (Some(fields), Some(weight)) = (provider.as_object_mut(), own) {

@@ -95,9 +95,9 @@ async fn follow(mut body: Incoming, output: Output, last: &mut Option<String>) -
 /// One server-sent event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Event {
-    kind: String,
-    id: Option<String>,
-    body: String,
+    pub(super) kind: String,
+    pub(super) id: Option<String>,
+    pub(super) body: String,
 }
 
 /// Takes events out of bytes as they come.

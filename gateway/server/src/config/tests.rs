@@ -72,6 +72,11 @@ fn the_defaults_are_those_of_the_crates() {
     assert_eq!((config.node.probes_max, config.node.unlanded_max), (node.probes_max, node.unlanded_max));
     assert_eq!(config.node.selected.entries_max, node.selected.entries_max);
     assert_eq!(config.node.selected.bytes_max, node.selected.bytes_max);
+    let networks = |mut all: Vec<ipnet::IpNet>| {
+        all.sort();
+        all
+    };
+    assert_eq!(networks(config.check_allow), networks(gateway::probe::Networks::default_allow()));
 }
 
 #[test]

@@ -128,16 +128,24 @@ pub(crate) struct Node {
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
     out: Lines<BufReader<ChildStdout>>,
-    log: JoinHandle<String>,
+    log: Log,
+    reading: JoinHandle<()>,
 }
+
+/// What it has said on standard error so far.
+type Log = Arc<Mutex<String>>;
 
 impl Node {
     pub(crate) async fn start(mut command: Command) -> Self {
         let mut child = command.spawn().expect("the program runs");
-        let log = tokio::spawn(all(child.stderr.take().expect("piped")));
+        let log = Log::default();
+        let reading = tokio::spawn(all(child.stderr.take().expect("piped"), Arc::clone(&log)));
         let mut out = BufReader::new(child.stdout.take().expect("piped")).lines();
         let line = within("the ready line", out.next_line()).await.expect("UTF-8");
-        let Some(line) = line else { panic!("the node ended before it was ready: {}", log.await.expect("its log")) };
+        let Some(line) = line else {
+            reading.await.expect("its log");
+            panic!("the node ended before it was ready: {}", said(&log));
+        };
         let words: Vec<&str> = line.split(' ').collect();
         let address = |word: &str, name: &str| word.strip_prefix(name).and_then(|address| address.parse().ok());
         let [http, grpc] = match words[..] {
@@ -145,15 +153,15 @@ impl Node {
             _ => [None, None],
         };
         let (Some(http), Some(grpc)) = (http, grpc) else { panic!("not a ready line: {line}") };
-        Self { child, http, grpc, out, log }
+        Self { child, http, grpc, out, log, reading }
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.http)
+    pub(crate) fn log(&self) -> String {
+        said(&self.log)
     }
 
     pub(crate) async fn caller(&self) -> Caller {
@@ -164,7 +172,8 @@ impl Node {
     pub(crate) async fn kill(mut self) -> String {
         self.child.start_kill().expect("it can be killed");
         within("a killed process", self.child.wait()).await.expect("its end");
-        self.log.await.expect("its log")
+        self.reading.await.expect("its log");
+        said(&self.log)
     }
 
     pub(crate) async fn signal(&self, name: &str) {
@@ -180,29 +189,39 @@ impl Node {
         while let Some(line) = self.out.next_line().await.expect("UTF-8") {
             out.push_str(&line);
         }
-        Ended { code: status.code(), out, err: self.log.await.expect("its log") }
+        self.reading.await.expect("its log");
+        Ended { code: status.code(), out, err: said(&self.log) }
     }
 
     /// Asks it to stop; it must do so well, and have said nothing on its way but log lines that alarm nobody.
     pub(crate) async fn stop(self) -> Ended {
+        self.stop_after(&[]).await
+    }
+
+    /// The same, after something that it had to warn of in these words.
+    pub(crate) async fn stop_after(self, warnings: &[&str]) -> Ended {
         self.signal("-TERM").await;
         let ended = self.ended().await.with(0, &[]);
         assert_eq!(ended.out, "", "only the ready line belongs on standard output");
         for line in ended.err.lines() {
             let entry: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
-            let level = entry["level"].as_str().expect("a level");
-            assert!(["INFO", "DEBUG"].contains(&level), "{line}");
+            let (level, message) = (entry["level"].as_str().expect("a level"), entry["message"].as_str());
+            let is_foreseen = level == "WARN" && message.is_some_and(|message| warnings.contains(&message));
+            assert!(["INFO", "DEBUG"].contains(&level) || is_foreseen, "{line}");
         }
         ended
     }
 }
 
-async fn all(from: impl AsyncRead + Unpin) -> String {
+fn said(log: &Log) -> String {
+    log.lock().expect("nobody panics with it").clone()
+}
+
+async fn all(from: impl AsyncRead + Unpin, log: Log) {
     let mut lines = BufReader::new(from).lines();
-    let mut text = String::new();
     while let Some(line) = lines.next_line().await.expect("UTF-8") {
-        text.push_str(&line);
-        text.push('\n');
+        let mut log = log.lock().expect("nobody panics with it");
+        log.push_str(&line);
+        log.push('\n');
     }
-    text
 }
