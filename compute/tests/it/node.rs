@@ -161,3 +161,16 @@ async fn a_store_of_another_log_is_refused() {
     world.log = FaultyLog::over(world.memory.clone());
     assert!(matches!(world.try_start().await.err(), Some(StartError::Unpaired { .. })));
 }
+
+#[tokio::test]
+async fn a_thousand_refusals_of_one_key_take_no_time() {
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    let commands = (0..1_000).map(|_| deregister(&key("orders", "a"))).collect();
+    let caller = somebody();
+    let answered = registry.submit(&caller, Ack::Memory, commands);
+    // The clock stands still: nothing here may wait for it.
+    let outcomes = tokio::time::timeout(std::time::Duration::from_secs(20), answered).await.expect("answered");
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(Error::NotFound { .. }))));
+}

@@ -59,11 +59,16 @@ impl Applier {
             && let Some(item) = self.staged.pop_front()
         {
             let subject = item.subject();
-            if subject != Subject::Other && !gathering.busy.insert(subject) {
+            if gathering.busy.contains(&subject) {
                 gathering.later.push(item);
                 continue;
             }
+            let before = gathering.changes.len();
             self.decide(item, &mut gathering);
+            // Only a change makes its subject busy: what was answered or refused rests on nothing.
+            if gathering.changes.len() > before && subject != Subject::Other {
+                gathering.busy.insert(subject);
+            }
         }
         gathering.later.into_iter().rev().for_each(|item| self.staged.push_front(item));
         if !gathering.changes.is_empty() {
