@@ -69,6 +69,9 @@ fn complete_operation(operation: &mut Value) {
     {
         parameters.push(metadata_filter());
     }
+    if let Some(content) = operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut) {
+        content.values_mut().filter_map(|kind| kind.get_mut("schema")).for_each(not_null);
+    }
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     for (status, response) in responses {
         let mut headers = json!({});
@@ -84,6 +87,15 @@ fn complete_operation(operation: &mut Value) {
         if headers.as_object().is_some_and(|headers| !headers.is_empty()) {
             response["headers"] = headers;
         }
+    }
+}
+
+/// A body that may be left out is described as one that may be `null`, which it may not.
+fn not_null(schema: &mut Value) {
+    let Some(choices) = schema.get("oneOf").and_then(Value::as_array) else { return };
+    let something: Vec<_> = choices.iter().filter(|choice| choice["type"] != "null").cloned().collect();
+    if let ([one], true) = (&*something, choices.len() == 2) {
+        *schema = one.clone();
     }
 }
 
