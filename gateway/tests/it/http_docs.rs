@@ -94,6 +94,10 @@ async fn the_reference_has_every_promised_route_and_describes_it() {
         let named = path.matches('{').count();
         let parameters = operation["parameters"].as_array().map_or(&[][..], Vec::as_slice);
         assert_eq!(parameters.iter().filter(|parameter| parameter["in"] == "path").count(), named, "{method} {path}");
+        if let Some(body) = operation.get("requestBody") {
+            let shape = &body["content"]["application/json"]["schema"];
+            assert!(shape["$ref"].is_string(), "a body may be left out, and is never null: {method} {path}: {body}");
+        }
         for parameter in parameters {
             assert!(parameter["schema"].is_object() && parameter["description"].is_string(), "{method} {path}");
         }

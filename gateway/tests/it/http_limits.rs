@@ -314,3 +314,39 @@ async fn a_stop_finishes_what_is_under_way_and_cuts_the_rest() {
     assert_eq!(read_until(&mut stuck, |_| false).await, "", "what does not end is cut");
     assert!(TcpStream::connect(addr).await.is_err());
 }
+
+/// A watcher that does not read costs nobody else anything, and sees the newest state when it does.
+#[tokio::test]
+async fn a_watcher_that_stops_reading_sees_the_newest_state_later() {
+    let world = World::new().await;
+    let listening = world.listen(Config::default(), &Tls::Off).await;
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(8 << 10).expect("a small buffer");
+    let mut watcher = socket.connect(listening.addr).await.expect("it listens");
+    watcher.write_all(get(&format!("{ORDERS}/watch")).as_bytes()).await.expect("it reads");
+    read_until(&mut watcher, |text| text.contains("event: snapshot")).await;
+    // Together far more than the kernel keeps for one connection.
+    let pairs: Vec<_> = (0..15).map(|n| format!(r#""k{n}":"{}""#, "x".repeat(1_000))).collect();
+    let changes = 1_000;
+    for n in 0..changes {
+        let body = format!(r#"{{"host":"h","port":1,"metadata":{{"n":"{n}",{}}}}}"#, pairs.join(","));
+        let reply = world.put(&format!("{ORDERS}/instances/a"), &body).await;
+        assert!(reply.status.is_success(), "{reply:?}");
+    }
+    let last = format!(r#""n":"{}""#, changes - 1).into_bytes();
+    let (mut seen, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
+    let reading = async {
+        loop {
+            let count = watcher.read(&mut buffer).await.expect("it goes on");
+            assert!(count > 0, "the watcher was cut off");
+            let before = seen.len().saturating_sub(last.len());
+            seen.extend_from_slice(&buffer[..count]);
+            if seen[before..].windows(last.len()).any(|window| window == last) {
+                return;
+            }
+        }
+    };
+    world.until_done(reading).await;
+    let events = String::from_utf8_lossy(&seen).matches("event: change").count();
+    assert!((1..changes).contains(&events), "states in between were merged: {events}");
+}

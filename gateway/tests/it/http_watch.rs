@@ -20,6 +20,8 @@ struct Stream<'a> {
     world: &'a World,
     body: Body,
     text: String,
+    /// The first event, when it came with the word of when to come back.
+    first: Option<Event>,
 }
 
 impl<'a> Stream<'a> {
@@ -35,14 +37,18 @@ impl<'a> Stream<'a> {
         assert_eq!(headers["content-type"], "text/event-stream");
         assert_eq!(headers["cache-control"], "no-store");
         assert!(headers.contains_key("x-thuban-revision"));
-        let mut stream = Self { world, body, text: String::new() };
+        let mut stream = Self { world, body, text: String::new(), first: None };
         let first = stream.piece().await.expect("it begins");
         assert!(first.retry.is_some(), "when to come back is said first: {first:?}");
+        stream.first = Some(first).filter(|first| !first.name.is_empty());
         stream
     }
 
     /// The next block of lines, held against the reference; `None`: the stream has ended.
     async fn piece(&mut self) -> Option<Event> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
         let read = async {
             loop {
                 if let Some((block, rest)) = self.text.split_once("\n\n") {

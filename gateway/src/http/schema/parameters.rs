@@ -110,7 +110,7 @@ fn label(name: &'static str, description: &'static str) -> Described {
 }
 
 fn revision(name: &'static str, description: &'static str) -> Described {
-    Described::query(name, description, json!({ "type": "string", "pattern": REVISION, "examples": ["1.57.2"] }))
+    Described::query(name, description, json!({ "type": "string", "pattern": REVISION, "examples": ["0.0.0"] }))
 }
 
 fn if_none_match() -> Described {
@@ -182,7 +182,7 @@ groups! {
     Generation = [Described::query(
         "generation",
         "Only if the instance is still of this generation, else 412 generation_mismatch",
-        json!({ "type": "string", "pattern": GENERATION_PATTERN, "examples": ["1.42.0"] }),
+        json!({ "type": "string", "pattern": GENERATION_PATTERN, "examples": ["1.1.0"] }),
     )];
     IfMatch = [Described::header(
         "If-Match",

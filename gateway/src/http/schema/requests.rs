@@ -14,9 +14,11 @@ use super::{define_shapes, object, reference};
 pub(super) const PLAIN: &str = r"^[^\u0000-\u001F\u007F-\u009F]*$";
 /// None but line breaks and tabs.
 const PROSE: &str = r"^[^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F]*$";
-/// Names of at most 63 letters, digits, - and _, with dots between; an IPv4 address is one too.
-const HOST: &str =
-    r"^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?$";
+/// Names of at most 63 letters, digits, - and _, with dots between. The last is no number: that would be an address.
+const HOST: &str = concat!(
+    r"^(?!(.*\.)?[0-9]+\.?$)",
+    r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?$"
+);
 /// A path of printable ASCII.
 const PATH: &str = r"^/[\u0021-\u007E]*$";
 
@@ -58,7 +60,8 @@ fn provider_properties() -> Value {
     json!({
         "host": {
             "anyOf": [
-                { "type": "string", "minLength": 1, "maxLength": HOST_BYTES_MAX, "pattern": HOST, "examples": ["10.0.0.7"] },
+                { "type": "string", "minLength": 1, "maxLength": HOST_BYTES_MAX, "pattern": HOST },
+                { "type": "string", "format": "ipv4", "examples": ["10.0.0.7"] },
                 { "type": "string", "format": "ipv6" },
             ],
             "description": "A DNS name or an IP address",
@@ -98,7 +101,7 @@ fn with_example(mut shape: Value, example: Value) -> Value {
 }
 
 fn generation() -> Value {
-    json!({ "type": ["string", "null"], "pattern": GENERATION_PATTERN, "examples": ["1.42.0"] })
+    json!({ "type": ["string", "null"], "pattern": GENERATION_PATTERN, "examples": ["1.1.0"] })
 }
 
 /// An item that names its instance itself.
