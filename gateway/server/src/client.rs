@@ -71,16 +71,22 @@ pub(crate) enum Command {
 #[derive(Args, Clone)]
 pub(crate) struct Reach {
     /// The node to ask
-    #[arg(long, value_name = "URL", env = "THUBAN_CLIENT_SERVER", default_value = "http://127.0.0.1:7800")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "THUBAN_CLIENT_SERVER",
+        default_value = "http://127.0.0.1:7800"
+    )]
     server: String,
     /// File with the token to show; else the variable THUBAN_CLIENT_TOKEN, or what THUBAN_CLIENT_TOKEN_COMMAND prints
-    #[arg(long, value_name = "FILE", env = "THUBAN_CLIENT_TOKEN_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "THUBAN_CLIENT_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// Certificates (PEM) to trust with https; without it the system's
-    #[arg(long, value_name = "FILE", env = "THUBAN_CLIENT_CA_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "THUBAN_CLIENT_CA_FILE")]
     ca_file: Option<PathBuf>,
     /// How to print what comes back
-    #[arg(long, value_name = "FORMAT", env = "THUBAN_CLIENT_OUTPUT", default_value = "table")]
+    #[arg(long, global = true, value_name = "FORMAT", env = "THUBAN_CLIENT_OUTPUT", default_value = "table")]
     output: Shape,
 }
 

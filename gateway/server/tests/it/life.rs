@@ -125,11 +125,7 @@ async fn asked_to_stop_it_drains() {
     let waiting = http::Request::builder().uri(format!("{list}?wait_ms=60000")).header("if-none-match", etag);
     let waiting = waiting.header("host", "thuban").body(http_body_util::Full::default()).unwrap();
     let waiting = tokio::spawn(async move { caller.send(waiting).await.map(|answer| answer.status()) });
-    let in_flight = until("both wait", async || {
-        let metrics = node.caller().await.get("/metrics").await;
-        metrics.body.as_str()?.lines().any(|line| line.ends_with("waiting reads and streams\"} 2")).then_some(())
-    });
-    in_flight.await;
+    node.has_waiting(2).await;
     node.signal("-TERM").await;
     assert!(within("the stream's end", stream.next()).await.is_none(), "the stream went on");
     let answered = within("the waiting read", waiting).await.unwrap();

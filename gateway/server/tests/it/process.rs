@@ -164,6 +164,20 @@ impl Node {
         said(&self.log)
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
+    /// Until so many reads wait and streams are open.
+    pub(crate) async fn has_waiting(&self, count: usize) {
+        let line = format!("thuban_in_flight{{limit=\"waiting reads and streams\"}} {count}");
+        until("those who wait", async || {
+            let metrics = self.caller().await.get("/metrics").await;
+            metrics.body.as_str()?.lines().any(|shown| shown == line).then_some(())
+        })
+        .await;
+    }
+
     pub(crate) async fn caller(&self) -> Caller {
         Caller::connect(self.http).await.expect("the node accepts")
     }
