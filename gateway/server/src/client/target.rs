@@ -35,10 +35,15 @@ impl Target {
         if uri.query().is_some() || authority.host().is_empty() {
             return Err(wrong());
         }
+        let port = match authority.as_str().strip_prefix(authority.host()).and_then(|rest| rest.strip_prefix(':')) {
+            Some(port) => port.parse().map_err(|_| wrong())?,
+            None if is_encrypted => 443,
+            None => 80,
+        };
         Ok(Self {
             is_encrypted,
             host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port: authority.port_u16().unwrap_or(if is_encrypted { 443 } else { 80 }),
+            port,
             base: uri.path().trim_end_matches('/').to_owned(),
         })
     }

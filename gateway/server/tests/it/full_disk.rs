@@ -129,8 +129,11 @@ async fn has_all(node: &Node, acknowledged: &[u64]) {
     let found = node.caller().await.get("/v1/namespaces/default/services/orders/instances").await.expect(200);
     let items = found["items"].as_array().expect("items");
     for n in acknowledged {
-        let is_it = |item: &&Value| item["id"] == n.to_string() && item["metadata"]["n"] == n.to_string();
-        assert!(items.iter().any(|item| is_it(&item)), "{n} was acknowledged and is not there");
+        let name = n.to_string();
+        assert!(
+            items.iter().any(|item| item["id"] == *name && item["metadata"]["n"] == *name),
+            "{n} was acknowledged and is not there"
+        );
     }
 }
 
