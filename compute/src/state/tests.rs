@@ -3,11 +3,12 @@ use std::sync::Arc;
 use crate::command::{Command, ServicePatch};
 use crate::model::limits::{KEEP_AFTER_EXPIRY_MS, SERVICE_EMPTY_MS_MAX, TOMBSTONE_POSITIONS};
 use crate::model::{
-    Author, Base, Cause, Change, Entry, Frame, HealthReason, InstanceKey, Lease, LogIdentity, NodeIncarnation, Op,
-    OperatorPatch, Origin, Position, Provider, ProviderSpec, RemovalReason, Revision, ServiceKey, SessionId, Set,
+    Author, Base, Cause, Change, Entry, Frame, FreezeScope, HealthReason, InstanceKey, Lease, LogIdentity,
+    NodeIncarnation, Op, OperatorPatch, Origin, Position, Provider, ProviderSpec, RemovalReason, Revision, Row,
+    ServiceKey, SessionId, Set,
 };
 
-use super::{Deciding, Decision, LogBroken, Refusal, State, Verdict};
+use super::{Applied, Deciding, Decision, LeaseEvent, LogBroken, Refusal, State, Verdict};
 
 const NODE: NodeIncarnation = NodeIncarnation(1);
 const IDENTITY: LogIdentity = LogIdentity([1; 16]);
@@ -31,11 +32,15 @@ impl Desk {
     }
 
     fn apply(&mut self, op: Op) -> Verdict {
+        self.applied(op).verdicts[0]
+    }
+
+    fn applied(&mut self, op: Op) -> Applied {
         self.counter += 1;
         let origin = Origin { node: NODE, counter: self.counter };
         let change = Change { origin, author: Author::new("somebody", "test"), op };
         let entry = self.entry(vec![change]);
-        self.state.apply(&entry).expect("the log is whole").verdicts[0]
+        self.state.apply(&entry).expect("the log is whole")
     }
 
     fn pass_frames(&mut self, frames: u64) {
@@ -360,4 +365,43 @@ fn a_lost_session_is_decided_by_its_newest_epoch() {
     assert_eq!(desk.apply(stale), Verdict::Refused(Refusal::Epoch));
     desk.run(Command::CloseSession { session, epoch: 2, deregister: true });
     assert!(desk.state.instance(&a()).is_none() && desk.state.session(&session).is_none());
+}
+
+#[test]
+fn a_freeze_ends_with_its_service() {
+    let freeze = |service: &ServiceKey| Op::Freeze { scope: FreezeScope::Service(service.clone()), lapsed: 3, of: 3 };
+    let mut desk = Desk::new();
+    assert_eq!(desk.apply(freeze(&orders())), Verdict::Refused(Refusal::Absent), "nobody has registered it");
+    desk.register(None);
+    let others = ServiceKey::new("default", "others").expect("good");
+    let base = Base::Absent(desk.state.position());
+    desk.apply(Op::PutService { service: others.clone(), settings: Default::default(), base });
+    assert!(matches!(desk.apply(freeze(&others)), Verdict::Applied(_)));
+    let Verdict::Applied(revision) = desk.apply(freeze(&orders())) else { panic!("not frozen") };
+    desk.deregister();
+    desk.state.take_rows();
+    let Decision::Append(delete) = desk.decide(Command::DeleteService { service: orders(), expected: None }) else {
+        panic!("it is empty");
+    };
+    let applied = desk.applied(delete);
+    let scope = FreezeScope::Service(orders());
+    assert!(matches!(&applied.leases[..], [LeaseEvent::Released { scope: of }] if *of == scope), "{applied:?}");
+    let left: Vec<_> = desk.state.freezes().map(|(scope, _)| scope.clone()).collect();
+    assert_eq!(left, [FreezeScope::Service(others)], "only its own");
+    assert_eq!(desk.state.take_rows().freezes, [Row::Delete(scope.clone())], "the store forgets it too");
+    assert_eq!(desk.apply(Op::Release { scope, freeze: revision }), Verdict::Refused(Refusal::Absent));
+    desk.register(None);
+    assert!(matches!(desk.apply(freeze(&orders())), Verdict::Applied(_)), "its successor starts without one");
+}
+
+/// Nobody waits for the end of a freeze that has nothing to hold.
+#[test]
+fn a_freeze_ends_with_a_service_that_is_collected() {
+    let mut desk = Desk::new();
+    desk.register(None);
+    desk.apply(Op::Freeze { scope: FreezeScope::Service(orders()), lapsed: 3, of: 3 });
+    desk.deregister();
+    desk.time_ms += SERVICE_EMPTY_MS_MAX;
+    assert_eq!(desk.end_what_is_due(), 1);
+    assert!(desk.state.service(&orders()).is_none() && desk.state.freezes().next().is_none());
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use compute::command::Command;
 use compute::model::{
-    Author, Cause, Change, Entry, Frame, InstanceKey, Lease, LogIdentity, NodeIncarnation, Op, OperatorPatch, Origin,
-    Position, Provider, ProviderSpec, RemovalReason, Revision, Row, Rows, SessionId, Set,
+    Author, Cause, Change, Entry, Frame, FreezeScope, InstanceKey, Lease, LogIdentity, NodeIncarnation, Op,
+    OperatorPatch, Origin, Position, Provider, ProviderSpec, RemovalReason, Revision, Row, Rows, SessionId, Set,
 };
 use compute::port::Chance;
 use compute::port::store::Loaded;
@@ -129,11 +129,25 @@ impl Script {
         Some(Op::Suspect { generation: there.generation, instance, age_ms: 10_000, cause })
     }
 
+    fn some_freeze(&self) -> Op {
+        let scope = match self.below(4) {
+            0 => FreezeScope::Node(NodeIncarnation(1)),
+            _ => FreezeScope::Service(self.some_key().service),
+        };
+        let standing = self.state.freezes().find(|(of, _)| **of == scope).map(|(_, freeze)| freeze.revision);
+        match standing {
+            Some(freeze) if self.below(3) > 0 => Op::Release { scope, freeze },
+            None if self.below(8) == 0 => Op::Release { scope, freeze: self.floor },
+            _ => Op::Freeze { scope, lapsed: 3, of: 3 },
+        }
+    }
+
     fn decide(&mut self) {
         let author = Author::new("somebody", "test");
-        let op = match self.below(6) {
+        let op = match self.below(7) {
             0 => self.some_word(),
             1 => self.some_suspicion(),
+            2 => Some(self.some_freeze()),
             _ => {
                 let command = self.some_command();
                 let by = Deciding { node: NodeIncarnation(1), author: &author, now_ms: self.wall_ms };
@@ -204,6 +218,8 @@ impl Script {
                 assert_eq!(instance.operator.as_ref().map(|o| o.revision), known.operator);
             }
         }
+        let frozen: Vec<_> = self.state.freezes().map(|(scope, freeze)| (scope, &freeze.revision)).collect();
+        assert_eq!(frozen, self.model.freezes.iter().collect::<Vec<_>>());
         assert_eq!(living, self.model.living.len());
         assert_eq!(living, self.state.instance_count());
     }

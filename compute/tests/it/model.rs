@@ -31,7 +31,7 @@ pub(crate) struct Model {
     namespaces: BTreeMap<Namespace, Revision>,
     sessions: BTreeMap<SessionId, u32>,
     suspicions: BTreeMap<InstanceKey, (Revision, Cause)>,
-    freezes: BTreeMap<FreezeScope, Revision>,
+    pub(crate) freezes: BTreeMap<FreezeScope, Revision>,
 }
 
 impl Model {
@@ -125,7 +125,7 @@ impl Model {
             Op::CloseSession { session, epoch, deregister } => {
                 self.sessions.get(session) == Some(epoch) && (*deregister || self.held_by(session).is_empty())
             }
-            Op::Freeze { scope, .. } => !self.freezes.contains_key(scope),
+            Op::Freeze { scope, .. } => !self.freezes.contains_key(scope) && self.has(scope),
             Op::Release { scope, freeze } => self.freezes.get(scope) == Some(freeze),
         }
     }
@@ -139,6 +139,13 @@ impl Model {
 
     fn is_of(&self, key: &InstanceKey, generation: Revision) -> bool {
         self.living.get(key).is_some_and(|i| i.generation == generation)
+    }
+
+    fn has(&self, scope: &FreezeScope) -> bool {
+        match scope {
+            FreezeScope::Node(_) => true,
+            FreezeScope::Service(service) => self.services.contains_key(service),
+        }
     }
 
     fn members(&self, service: &ServiceKey) -> usize {
@@ -166,7 +173,10 @@ impl Model {
             Op::PutNamespace { namespace, .. } => drop(self.namespaces.insert(namespace.clone(), now)),
             Op::DeleteNamespace { namespace, .. } => drop(self.namespaces.remove(namespace)),
             Op::PutService { service, .. } => drop(self.services.insert(service.clone(), now)),
-            Op::DeleteService { service, .. } => drop(self.services.remove(service)),
+            Op::DeleteService { service, .. } => {
+                self.services.remove(service);
+                self.freezes.remove(&FreezeScope::Service(service.clone()));
+            }
             Op::Register { instance, provider, .. } => self.register(instance, provider, now),
             Op::Deregister { instance, .. } | Op::Expire { instance, .. } => self.remove(instance, now),
             Op::Operate { instance, operator, .. } => {

@@ -33,7 +33,10 @@ impl Expiry {
         for (id, session) in state.sessions() {
             expiry.table.session_attached(*id, session.epoch, session.grace_ms, true, now);
         }
-        for (service, entry) in state.services() {
+        // In the order of their names: which lease gets which number decides who goes first where not all may go.
+        let mut services: Vec<_> = state.services().collect();
+        services.sort_unstable_by_key(|(service, _)| *service);
+        for (service, entry) in services {
             for instance in entry.instances() {
                 let key = service.instance(instance.id.clone());
                 expiry.table.begin(&key, instance, now);

@@ -175,6 +175,11 @@ impl Applying<'_> {
         if self.state.freezes.contains_key(scope) {
             return Err(Refusal::Already);
         }
+        if let FreezeScope::Service(service) = scope
+            && !self.state.services.contains_key(service)
+        {
+            return Err(Refusal::Absent);
+        }
         let freeze = Freeze { revision: self.revision, node: self.node, since_ms: self.time_ms, lapsed, of };
         self.state.freezes.insert(scope.clone(), freeze);
         self.state.dirty.freezes.insert(scope.clone());

@@ -1,13 +1,15 @@
 //! Namespaces and services.
 
-use crate::model::{Base, Namespace, NamespaceRow, NamespaceSettings, Revision, ServiceKey, ServiceSettings};
+use crate::model::{
+    Base, FreezeScope, Namespace, NamespaceRow, NamespaceSettings, Revision, ServiceKey, ServiceSettings,
+};
 use crate::watch::Recorded;
 
 use super::super::NamespaceState;
 use super::super::service::Service;
 use super::super::timers::Timer;
 use super::super::verdict::Refusal;
-use super::{Applying, Result};
+use super::{Applying, LeaseEvent, Result};
 
 impl Applying<'_> {
     pub(super) fn put_namespace(&mut self, name: &Namespace, settings: &NamespaceSettings, base: Base) -> Result {
@@ -94,6 +96,12 @@ impl Applying<'_> {
             return Err(Refusal::NotEmpty);
         }
         self.state.services.remove(key);
+        // A freeze of what is gone holds nothing back; a service of the same name starts without it.
+        let scope = FreezeScope::Service(key.clone());
+        if self.state.freezes.remove(&scope).is_some() {
+            self.state.dirty.freezes.insert(scope.clone());
+            self.tell(LeaseEvent::Released { scope });
+        }
         if let Some(namespace) = self.state.namespaces.get_mut(&key.namespace) {
             namespace.services -= 1;
         }

@@ -131,6 +131,7 @@ impl LeaseTable {
             Op::Freeze { scope, .. } | Op::Release { scope, .. } => {
                 let scope = self.scope(scope);
                 self.freezes.refused(scope, now);
+                self.settle_scope(scope);
             }
             _ => {}
         }
@@ -147,6 +148,10 @@ impl LeaseTable {
     pub fn released(&mut self, scope: &FreezeScope) {
         let scope = self.scope(scope);
         self.freezes.released(scope);
+        self.settle_scope(scope);
+    }
+
+    fn settle_scope(&mut self, scope: Scope) {
         if let Scope::Service(service) = scope {
             self.settle(service);
         }
