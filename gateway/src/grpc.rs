@@ -140,9 +140,10 @@ impl Door {
     /// The name and the option of its listener.
     pub const NAMED: listen::Named = listen::Named { door: "grpc", option: "--grpc" };
 
-    /// As a listener is to be told for this door: a silent peer is noticed within 10 s, a ping and its answer.
+    /// As a listener is to be told for this door: a silent peer is noticed within 10 s, or within twice the time between
+    /// pings: one of it until it is asked, and one for its answer.
     pub fn listening(config: listen::Config) -> listen::Config {
-        listen::Config { ping_timeout: listen::PING_INTERVAL_DEFAULT, ..config }
+        listen::Config { ping_timeout: config.ping_timeout.min(config.ping_interval), ..config }
     }
 
     /// What the listener serves.

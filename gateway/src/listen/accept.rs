@@ -27,6 +27,10 @@ const FULL_TOLD_MAX: usize = 64;
 const FULL_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a failed accept, which as a rule means that the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What a peer may send ahead on one HTTP/2 stream, and on a connection. A stream that is not read, because too much of
+/// what it asked is unanswered, leaves room for the others: if one could fill the connection, all would wait for it.
+const STREAM_AHEAD_BYTES: u32 = 256 << 10;
+const CONNECTION_AHEAD_BYTES: u32 = 1 << 20;
 /// When the kernel asks a silent peer whether it is there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -137,6 +141,8 @@ fn builder(config: &Config) -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(config.streams_max)
+        .initial_stream_window_size(STREAM_AHEAD_BYTES)
+        .initial_connection_window_size(CONNECTION_AHEAD_BYTES)
         .max_header_list_size(u32::try_from(config.header_bytes_max).unwrap_or(u32::MAX))
         .keep_alive_interval(config.ping_interval)
         .keep_alive_timeout(config.ping_timeout);
