@@ -108,7 +108,11 @@ impl Admission {
         };
         let token = bearer(authorization)
             .ok_or_else(|| unauthenticated("the header authorization is not of the form Bearer TOKEN"))?;
-        tokens.load().find(token).cloned().ok_or_else(|| unauthenticated("the token is not known here"))
+        tokens
+            .load()
+            .find(token)
+            .cloned()
+            .ok_or_else(|| unauthenticated("the token is not known here; allowed: a token of this node's token file"))
     }
 
     /// Whether what was identified still holds: a stream outlives the moment it was opened in.

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tonic::Code;
 
 use crate::grpc_stream::Stream;
-use crate::grpc_world::{Wishes, World, ask, item, must_register, reason, register, soon};
+use crate::grpc_world::{Wishes, World, ask, item, must_register, reason, register, soon, token_lines, with};
 
 const DISCOVER: &str = "/thuban.v1.Registry/Discover";
 const SESSION: &str = "/thuban.v1.Registry/Session";
@@ -225,24 +225,11 @@ async fn a_session_that_is_malformed_ends_with_its_reason() {
     assert_eq!(garbage.code(), Some(Code::InvalidArgument));
 }
 
-fn token_file(lines: &str) -> tempfile::NamedTempFile {
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), lines).expect("written");
-    file
-}
-
 #[tokio::test]
 async fn a_token_is_asked_for_and_its_rights_are_kept() {
-    let hex = |token: &str| {
-        use std::fmt::Write as _;
-        let mut text = String::new();
-        for byte in <sha2::Sha256 as sha2::Digest>::digest(token) {
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
-    };
-    let lines = format!("ci {} default read,register\nviewer {} * read\n", hex("ci-token"), hex("viewer-token"));
-    let file = token_file(&lines);
+    let viewer = ("viewer", "viewer-token", "* read");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), token_lines(&[("ci", "ci-token", "default read,register"), viewer])).expect("written");
     let admission = admission::Config {
         tokens: Some(file.path().to_owned()),
         reread: Duration::from_millis(500),
@@ -250,11 +237,6 @@ async fn a_token_is_asked_for_and_its_rights_are_kept() {
     };
     let world = World::with(Wishes { admission, ..Wishes::default() }).await;
     let mut client = world.client().await;
-    let with = |token: &str, asked| {
-        let mut request = tonic::Request::new(asked);
-        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-        request
-    };
     let none = client.register(register([item("orders", "a")])).await.unwrap_err();
     assert_eq!((none.code(), reason(&none).as_str()), (Code::Unauthenticated, "unauthenticated"));
     let wrong = client.register(with("x", register([item("orders", "a")]))).await.unwrap_err();
@@ -274,7 +256,7 @@ async fn a_token_is_asked_for_and_its_rights_are_kept() {
     request.metadata_mut().insert("authorization", "Bearer ci-token".parse().unwrap());
     let mut events = client.watch(request).await.unwrap().into_inner();
     soon(events.message()).await.unwrap().unwrap();
-    std::fs::write(file.path(), format!("viewer {} * read\n", hex("viewer-token"))).unwrap();
+    std::fs::write(file.path(), token_lines(&[viewer])).unwrap();
     let ended = world
         .until_done(async {
             loop {

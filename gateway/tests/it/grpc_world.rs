@@ -241,3 +241,20 @@ pub(crate) async fn must_register(
     let reply = client.register(register(items)).await.expect("answered").into_inner();
     reply.items.iter().map(|outcome| made(outcome).clone()).collect()
 }
+
+/// A token file's content, of names, tokens and their rights.
+pub(crate) fn token_lines(tokens: &[(&str, &str, &str)]) -> String {
+    let line = |(name, token, rights): &(&str, &str, &str)| {
+        let hash = <sha2::Sha256 as sha2::Digest>::digest(token);
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{name} {hex} {rights}\n")
+    };
+    tokens.iter().map(line).collect()
+}
+
+/// A request that brings a token.
+pub(crate) fn with<T>(token: &str, asked: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(asked);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
+}

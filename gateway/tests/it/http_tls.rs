@@ -13,22 +13,22 @@ use tokio_rustls::client::TlsStream;
 
 use crate::http_world::{Listening, SOON, World};
 
-struct Files {
+pub(crate) struct Files {
     folder: tempfile::TempDir,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a folder") }
     }
 
-    fn tls(&self) -> Tls {
+    pub(crate) fn tls(&self) -> Tls {
         let at = |name: &str| self.folder.path().join(name);
         Tls::Files { certificate: at("chain.pem"), key: at("key.pem") }
     }
 
     /// Writes a new certificate and gives what trusts it.
-    fn write(&self) -> String {
+    pub(crate) fn write(&self) -> String {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
         std::fs::write(self.folder.path().join("key.pem"), made.signing_key.serialize_pem()).expect("a file");
         std::fs::write(self.folder.path().join("chain.pem"), made.cert.pem()).expect("a file");

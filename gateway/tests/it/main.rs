@@ -9,6 +9,7 @@ mod grpc_session;
 mod grpc_silent;
 mod grpc_slow;
 mod grpc_stream;
+mod grpc_tls;
 mod grpc_watch;
 mod grpc_world;
 mod http_admission;
