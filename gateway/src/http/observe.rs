@@ -8,6 +8,7 @@ use metrics::{Counter, Gauge, Histogram};
 
 use super::App;
 use super::problem::Refused;
+use crate::error::Code;
 
 /// In the extensions of a response: it was held back on purpose, so its latency says nothing.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +52,13 @@ impl Route {
     }
 
     fn complain(&self, app: &App, status: StatusCode, response: &Response) {
+        let code = response.extensions().get::<Refused>().map(|refused| refused.0);
+        // A node that starts, drains or has not applied a revision yet says so, and nothing is wrong with it.
+        if matches!(code, Some(Code::NotReady | Code::Behind)) {
+            return;
+        }
         let Some(withheld) = app.muffler.pass(app.clock.mono_ms()) else { return };
-        let code = response.extensions().get::<Refused>().map_or("", |refused| refused.0.as_str());
+        let code = code.map_or("", Code::as_str);
         tracing::warn!(
             method = self.method,
             route = self.path,

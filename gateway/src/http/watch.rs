@@ -159,7 +159,8 @@ fn stream(
     let registry = app.registry.clone();
     let draining: BoxFuture<'static, ()> = Box::pin(async move { registry.draining().await });
     let _open = app.streams.open();
-    let ready = VecDeque::from([retry(&app)]);
+    // The head of the first event: a block of its own would be taken for an event without data.
+    let ready = VecDeque::from([retry(&app, "")]);
     let watching = Watching { app, call, namespace, watch, draining, ready, is_over: false, _open };
     unfold(watching, |mut watching| async move { watching.next().await.map(|piece| (Ok(piece), watching)) })
 }
@@ -215,12 +216,12 @@ impl Watching {
     /// The last word: come back, elsewhere if you can, and not all at once.
     fn end(&mut self) {
         self.is_over = true;
-        let retry = retry(&self.app);
+        let retry = retry(&self.app, "\n");
         self.ready.push_back(retry);
     }
 }
 
-fn retry(app: &App) -> Bytes {
+fn retry(app: &App, rest: &str) -> Bytes {
     let wait = Duration::from_millis(RETRY_MS + app.chance.below(RETRY_SPREAD_MS));
-    format!("retry: {}\n\n", wait.as_millis()).into()
+    format!("retry: {}\n{rest}", wait.as_millis()).into()
 }

@@ -20,8 +20,7 @@ struct Stream<'a> {
     world: &'a World,
     body: Body,
     text: String,
-    /// The first event, when it came with the word of when to come back.
-    first: Option<Event>,
+    is_first: bool,
 }
 
 impl<'a> Stream<'a> {
@@ -37,18 +36,11 @@ impl<'a> Stream<'a> {
         assert_eq!(headers["content-type"], "text/event-stream");
         assert_eq!(headers["cache-control"], "no-store");
         assert!(headers.contains_key("x-thuban-revision"));
-        let mut stream = Self { world, body, text: String::new(), first: None };
-        let first = stream.piece().await.expect("it begins");
-        assert!(first.retry.is_some(), "when to come back is said first: {first:?}");
-        stream.first = Some(first).filter(|first| !first.name.is_empty());
-        stream
+        Self { world, body, text: String::new(), is_first: true }
     }
 
     /// The next block of lines, held against the reference; `None`: the stream has ended.
     async fn piece(&mut self) -> Option<Event> {
-        if let Some(first) = self.first.take() {
-            return Some(first);
-        }
         let read = async {
             loop {
                 if let Some((block, rest)) = self.text.split_once("\n\n") {
@@ -61,6 +53,10 @@ impl<'a> Stream<'a> {
             }
         };
         let event = tokio::time::timeout(SOON, self.world.until_done(read)).await.expect("in time")?;
+        if std::mem::take(&mut self.is_first) {
+            let is_told = event.retry.is_some_and(|wait| (500..=3_000).contains(&wait));
+            assert!(is_told && !event.name.is_empty(), "the first event says when to come back: {event:?}");
+        }
         let shape = match event.name.as_str() {
             "snapshot" => "WatchSnapshot",
             "change" => "WatchChange",

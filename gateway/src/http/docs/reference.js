@@ -22,6 +22,7 @@ function resolve(reference, shape) {
 function typeOf(shape) {
   if (shape.$ref) return shape.$ref.split("/").pop();
   if (shape.oneOf || shape.anyOf) return (shape.oneOf || shape.anyOf).map(typeOf).join(" or ");
+  if (shape.contentSchema) return `${typeOf(shape.contentSchema)} as JSON`;
   const type = Array.isArray(shape.type) ? shape.type.join(" or ") : shape.type || "any";
   return type === "array" ? `list of ${typeOf(shape.items || {})}` : type;
 }

@@ -213,8 +213,13 @@ define_shapes! {
             "targets": { "type": "array", "items": text(), "minItems": 1 }, "labels": texts(),
         })),
     });
-    /// The lines of a stream: their data are `WatchSnapshot`, `WatchChange` and `WatchMark`.
-    EventStream = text();
+    /// Each event of a stream.
+    EventStream = json!({ "oneOf": [
+        event("snapshot", "WatchSnapshot", "Everything at a revision; has an id where it is complete"),
+        event("change", "WatchChange", "What came and what went"),
+        event("progress", "WatchMark", "Nothing new up to here; at least every 10 s"),
+        event("compacted", "WatchMark", "What was asked for is not kept any more: a snapshot follows; has no id of its own"),
+    ] });
     BatchOutcome = object(&["items"], json!({ "items": list_of("ItemOutcome") }));
 }
 
@@ -268,6 +273,21 @@ fn lease() -> Value {
             "ttl_ms": count(), "remove_after_ms": count(), "check": reference("Check"),
         }),
     )
+}
+
+/// A server-sent event, whose data are JSON.
+fn event(name: &str, data: &str, description: &str) -> Value {
+    let mut event = object(
+        &["event", "data"],
+        json!({
+            "event": { "type": "string", "enum": [name] },
+            "id": with(text(), json!({ "description": "The revision: for Last-Event-ID" })),
+            "retry": with(count(), json!({ "description": "Milliseconds until a stream that ended is opened again" })),
+            "data": with(text(), json!({ "contentMediaType": "application/json", "contentSchema": reference(data) })),
+        }),
+    );
+    event["description"] = description.into();
+    event
 }
 
 fn watch_change() -> Value {

@@ -194,8 +194,8 @@ groups! {
         revision("from", "The last revision the watcher has; Last-Event-ID stands before it"),
         Described::header(
             "Last-Event-ID",
-            "The id of the last event the watcher has",
-            json!({ "type": "string", "pattern": REVISION }),
+            "The id of the last event the watcher has; empty: none, as browsers say it",
+            json!({ "type": "string", "pattern": format!("^$|{REVISION}") }),
         ),
         Described::header(
             "X-Thuban-Client",
