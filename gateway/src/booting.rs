@@ -29,7 +29,7 @@ pub fn http(progress: Progress) -> Answers {
         async move { problem.into_response() }
     };
     let router = Router::new().route("/livez", get(|| async { "alive\n" })).fallback(refuse);
-    Answers { router, full: Router::new().fallback(|| async { too_many().into_response() }) }
+    Answers { router, express: None, full: Router::new().fallback(|| async { too_many().into_response() }) }
 }
 
 /// Every call is `UNAVAILABLE` with the progress.
@@ -40,6 +40,7 @@ pub fn grpc(progress: Progress) -> Answers {
     };
     Answers {
         router: Router::new().fallback(refuse),
+        express: None,
         full: Router::new().fallback(|| async { grpc::refuse(&too_many()) }),
     }
 }

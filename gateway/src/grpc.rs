@@ -153,7 +153,7 @@ impl Door {
             let problem = Problem::new(Code::Overloaded, "this node has as many connections as it takes; try another");
             refuse(&problem)
         });
-        listen::Answers { router, full }
+        listen::Answers { router, express: None, full }
     }
 
     /// Resolves once no session of this door runs any more; after the listener has been drained.

@@ -22,6 +22,7 @@ mod condition;
 mod discover;
 mod docs;
 mod encode;
+mod express;
 mod gate;
 mod instances;
 mod json;
@@ -127,7 +128,9 @@ impl Door {
 
     /// What a listener serves, for one who has it open already. The metrics recorder must be in place.
     pub fn answers(self) -> Answers {
-        Answers { router: self.router(), full: routes::full() }
+        let app = self.into_app();
+        let express = Some(Arc::new(express::Express::new(&app)) as Arc<dyn listen::Express>);
+        Answers { router: routes::router(&app).0, express, full: routes::full() }
     }
 
     /// All routes, for one who brings requests without a port.

@@ -4,6 +4,7 @@
 //! which a handshake, a request head or anything at all must arrive. One sweeper watches over all connections of a
 //! listener, so that none of this costs a request a timer.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use compute::port::Clock;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpSocket};
 
 mod accept;
@@ -109,9 +114,21 @@ impl BindError {
 #[derive(Clone)]
 pub struct Answers {
     pub router: Router,
+    /// Asked first.
+    pub express: Option<Arc<dyn Express>>,
     /// What a connection beyond the limit is answered, whatever it asks.
     pub full: Router,
 }
+
+/// Answers some requests, the most frequent, without the router.
+pub trait Express: Send + Sync {
+    /// `Err`: the request is the router's.
+    #[expect(clippy::result_large_err, reason = "what comes back is the request itself, moved on at once")]
+    fn answer(&self, request: Request<Incoming>, arrival: Arrival) -> Result<Answer, Request<Incoming>>;
+}
+
+/// What a request will be answered.
+pub type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
 /// Says of a request where it came from; in the extensions of each.
 #[derive(Clone, Copy, Debug)]

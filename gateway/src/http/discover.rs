@@ -60,7 +60,7 @@ pub(super) async fn discover_by_query(State(app): State<App>, request: Request<B
     answer(&app, call, &parts, query, service).await
 }
 
-async fn answer(
+pub(super) async fn answer(
     app: &App,
     mut call: Call,
     parts: &Parts,

@@ -14,6 +14,7 @@ use compute::node::Readiness;
 use compute::watch::Subscriber;
 use futures::future::BoxFuture;
 use http::header::AUTHORIZATION;
+use http::request::Parts;
 use http::{HeaderMap, Request};
 use tower::{Layer, Service};
 
@@ -53,7 +54,7 @@ pub(super) struct Call {
 
 impl Call {
     /// The call of a request that came through its route's gate.
-    pub(super) fn of(parts: &mut http::request::Parts) -> Result<Self, Problem> {
+    pub(super) fn of(parts: &mut Parts) -> Result<Self, Problem> {
         let missing = || Problem::new(Code::Internal, "the request did not come through its gate");
         parts.extensions.remove::<Self>().ok_or_else(missing)
     }
@@ -108,6 +109,27 @@ impl GateLayer {
         let route = Arc::new(Route::new(operation.method, operation.path));
         Self { app, operation, route }
     }
+
+    /// Lets a request in to `handler`, which is not behind a router.
+    pub(super) async fn through<F>(
+        &self,
+        parts: Parts,
+        body: Body,
+        arrival: Arrival,
+        handler: impl FnOnce(Call, Parts, Body) -> F,
+    ) -> Response
+    where
+        F: Future<Output = Response>,
+    {
+        let started_us = self.app.clock.mono_us();
+        let asked = self.app.log_requests().then(|| parts.uri.clone());
+        let response = match enter(&self.app, self.operation, &parts.headers, Some(arrival)) {
+            Ok(call) => handler(call, parts, body).await,
+            Err(problem) => refuse(problem, &parts.headers, body).await,
+        };
+        self.route.note(&self.app, started_us, asked.as_ref(), &response);
+        response
+    }
 }
 
 impl<S> Layer<S> for GateLayer {
@@ -141,17 +163,18 @@ where
         let GateLayer { app, operation, route } = self.gate.clone();
         let started_us = app.clock.mono_us();
         let asked = app.log_requests().then(|| request.uri().clone());
-        let answer = match enter(&app, operation, &request) {
+        let arrival = request.extensions().get::<Arrival>().copied();
+        let answer = match enter(&app, operation, request.headers(), arrival) {
             Ok(call) => {
                 request.extensions_mut().insert(call);
                 Ok(self.inner.call(request))
             }
-            Err(problem) => Err(refuse(problem, request)),
+            Err(problem) => Err((problem, request.into_parts())),
         };
         Box::pin(async move {
             let response = match answer {
                 Ok(answer) => answer.await?,
-                Err(refusal) => refusal.await,
+                Err((problem, (parts, unread))) => refuse(problem, &parts.headers, unread).await,
             };
             route.note(&app, started_us, asked.as_ref(), &response);
             Ok(response)
@@ -159,8 +182,7 @@ where
     }
 }
 
-fn enter(app: &App, operation: Operation, request: &Request<Body>) -> Result<Call, Problem> {
-    let arrival = request.extensions().get::<Arrival>().copied();
+fn enter(app: &App, operation: Operation, headers: &HeaderMap, arrival: Option<Arrival>) -> Result<Call, Problem> {
     let verbs = match operation.needs {
         Needs::Nothing => {
             let identity = app.admission.nobody();
@@ -168,7 +190,7 @@ fn enter(app: &App, operation: Operation, request: &Request<Body>) -> Result<Cal
         }
         Needs::Token(verbs) | Needs::State(verbs) => verbs,
     };
-    let authorization = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
+    let authorization = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
     let identity = app.admission.identify(authorization)?;
     identity.may_any(verbs)?;
     if let Needs::State(_) = operation.needs
@@ -180,8 +202,7 @@ fn enter(app: &App, operation: Operation, request: &Request<Body>) -> Result<Cal
     Ok(Call { identity, permit: Some(permit), arrival })
 }
 
-async fn refuse(problem: Problem, request: Request<Body>) -> Response {
-    let (parts, unread) = request.into_parts();
-    body::discard(&parts.headers, unread).await;
+async fn refuse(problem: Problem, headers: &HeaderMap, unread: Body) -> Response {
+    body::discard(headers, unread).await;
     problem.into_response()
 }

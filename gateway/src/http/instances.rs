@@ -64,18 +64,28 @@ impl Asked {
 pub(super) async fn register(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
     let asked = Asked::read(&app, request).await?;
     let instance = asked.place.instance()?;
-    let mut query = Query::read(asked.parts.uri.query())?;
+    register_at(&app, &asked.call, &asked.parts, &asked.body, instance).await
+}
+
+pub(super) async fn register_at(
+    app: &App,
+    call: &Call,
+    parts: &Parts,
+    body: &[u8],
+    instance: InstanceKey,
+) -> Result<Response, Problem> {
+    let mut query = Query::read(parts.uri.query())?;
     let ack = outcome::ack(&mut query)?;
     let generation = generation(query.text("generation").as_deref(), None)?;
     query.finish()?;
-    Expected::refuse(&asked.parts.headers)?;
-    let mut object = Object::of_body(&asked.body)?;
+    Expected::refuse(&parts.headers)?;
+    let mut object = Object::of_body(body)?;
     let provider = registration::provider(&mut object)?;
     object.finish()?;
-    asked.call.may(Verb::Register, &instance.service.namespace)?;
+    call.may(Verb::Register, &instance.service.namespace)?;
     let command = Command::Register { instance, provider: Box::new(provider), epoch: None, generation };
-    let done = app.registry.submit_one(&asked.call.caller(&app), ack, command).await?;
-    outcome::of_instance(&app, &done, ack)
+    let done = app.registry.submit_one(&call.caller(app), ack, command).await?;
+    outcome::of_instance(app, &done, ack)
 }
 
 /// One instance
@@ -178,11 +188,21 @@ fn condition_of(query: &mut Query<'_>, body: &[u8]) -> Result<Option<Revision>, 
 pub(super) async fn renew(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
     let asked = Asked::read(&app, request).await?;
     let instance = asked.place.instance()?;
-    let mut query = Query::read(asked.parts.uri.query())?;
-    let generation = condition_of(&mut query, &asked.body)?;
+    renew_at(&app, &asked.call, &asked.parts, &asked.body, instance).await
+}
+
+pub(super) async fn renew_at(
+    app: &App,
+    call: &Call,
+    parts: &Parts,
+    body: &[u8],
+    instance: InstanceKey,
+) -> Result<Response, Problem> {
+    let mut query = Query::read(parts.uri.query())?;
+    let generation = condition_of(&mut query, body)?;
     query.finish()?;
-    asked.call.may(Verb::Register, &instance.service.namespace)?;
-    app.registry.renew(&asked.call.caller(&app), &instance, generation).await?;
+    call.may(Verb::Register, &instance.service.namespace)?;
+    app.registry.renew(&call.caller(app), &instance, generation).await?;
     Ok(Basis::no_content(Revision::ZERO))
 }
 

@@ -28,6 +28,26 @@ const LOOK: Needs = Needs::Token(&[Verb::Read]);
 const HANDLE: Needs = Needs::Token(&[Verb::Operate]);
 const OPEN: Needs = Needs::Nothing;
 
+/// What the shortcut of [`super::express`] answers asks for the same as its route.
+pub(super) const DISCOVER: Operation = Operation {
+    method: "GET",
+    path: "/v1/namespaces/{ns}/services/{service}/instances",
+    lane: Lane::Read,
+    needs: READ,
+};
+pub(super) const REGISTER_ONE: Operation = Operation {
+    method: "PUT",
+    path: "/v1/namespaces/{ns}/services/{service}/instances/{id}",
+    lane: Lane::Write,
+    needs: REGISTER,
+};
+pub(super) const RENEW_ONE: Operation = Operation {
+    method: "POST",
+    path: "/v1/namespaces/{ns}/services/{service}/instances/{id}/renew",
+    lane: Lane::Renew,
+    needs: REGISTER,
+};
+
 /// Collects routes, each behind its gate.
 struct Routes<'a> {
     app: &'a App,
@@ -172,7 +192,7 @@ async fn method_not_allowed(request: Request<Body>) -> Response {
 }
 
 /// Must never be seen: no input may lead here.
-fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+pub(super) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     tracing::error!(what, "a handler panicked");

@@ -13,10 +13,9 @@ use hyper_util::server::conn::auto::Builder;
 use metrics::{Counter, Gauge};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::activity::{Activity, Watchman};
+use super::activity::{Activity, Watchman, Word};
 use super::io_stream::{Bytes, IoStream};
 use super::serving::Serving;
 use super::{Arrival, Config, Listener, Opening};
@@ -41,7 +40,6 @@ struct Shared {
     watchman: Arc<Watchman>,
     clock: Arc<dyn Clock>,
     config: Config,
-    draining: CancellationToken,
     open: AtomicUsize,
     counted: Counted,
 }
@@ -78,25 +76,18 @@ pub(super) async fn run(listener: Listener, answers: Opening, shutdown: impl Fut
         watchman,
         clock,
         config,
-        draining: CancellationToken::new(),
         open: AtomicUsize::new(0),
         counted: Counted::new(named.door),
     });
     let tasks = TaskTracker::new();
-    let cut = CancellationToken::new();
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let (shared, cut) = (Arc::clone(&shared), cut.clone());
-                    tasks.spawn(async move {
-                        tokio::select! {
-                            () = connection(&shared, stream, peer) => {}
-                            () = cut.cancelled() => {}
-                        }
-                    });
+                    let shared = Arc::clone(&shared);
+                    tasks.spawn(async move { connection(&shared, stream, peer).await });
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -108,13 +99,13 @@ pub(super) async fn run(listener: Listener, answers: Opening, shutdown: impl Fut
         }
     }
     drop(listener);
-    shared.draining.cancel();
+    shared.watchman.tell(Word::Drain);
     tasks.close();
     tokio::select! {
         () = tasks.wait() => {}
         () = shared.clock.sleep(shared.config.drain_timeout) => {
             tracing::info!(door = named.door, connections = tasks.len(), "drain timeout, the rest is cut");
-            cut.cancel();
+            shared.watchman.tell(Word::Cut);
             tasks.wait().await;
         }
     }
@@ -164,7 +155,7 @@ async fn connection(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
     let served = serve(shared, stream, peer, &activity, is_full);
     tokio::select! {
         () = served => {}
-        () = activity.cut() => {}
+        () = activity.told(Word::Cut) => {}
     }
 }
 
@@ -176,14 +167,14 @@ async fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr, activity: &
         return;
     };
     let answers = shared.answers.now();
-    let router = if is_full { &answers.full } else { &answers.router };
-    let serving = Serving { router: router.clone(), arrival, activity: Arc::clone(activity) };
+    let (router, express) = if is_full { (&answers.full, None) } else { (&answers.router, answers.express.clone()) };
+    let serving = Serving { router: router.clone(), express, arrival, activity: Arc::clone(activity) };
     let io = TokioIo::new(IoStream::new(bytes, Arc::clone(activity)));
     let mut served = Box::pin(shared.builder.serve_connection(io, serving));
     // An early close, a reset, nonsense instead of HTTP: the peer's affair, and it has been told what there was to tell.
     let outcome = tokio::select! {
         outcome = served.as_mut() => outcome,
-        () = shared.draining.cancelled() => {
+        () = activity.told(Word::Drain) => {
             served.as_mut().graceful_shutdown();
             served.await
         }

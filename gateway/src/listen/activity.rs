@@ -1,12 +1,17 @@
 //! What the sweeper sees of a connection: a few atomics that its I/O and its requests touch as they pass.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::future::poll_fn;
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use compute::port::Clock;
-use tokio::sync::Notify;
+use futures::task::AtomicWaker;
 
 use super::Config;
 
@@ -14,10 +19,26 @@ use super::Config;
 pub(super) struct Watchman {
     /// Milliseconds, from 1; as of the last sweep.
     now_ms: AtomicU64,
-    connections: Mutex<HashMap<u64, Arc<Activity>>>,
+    connections: Mutex<Connections>,
     next: AtomicU64,
     head_timeout_ms: u64,
     idle_timeout_ms: u64,
+}
+
+struct Connections {
+    open: HashMap<u64, Arc<Activity>>,
+    /// What all of them were told, and who comes now is.
+    told: Word,
+}
+
+/// What a connection is told, the stronger the greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Word {
+    Serve,
+    /// Finish what is under way, and take nothing new.
+    Drain,
+    /// End now.
+    Cut,
 }
 
 /// One connection's part.
@@ -32,7 +53,9 @@ pub(super) struct Activity {
     moved_ms: AtomicU64,
     /// HTTP/2 says so itself when a peer is dead, and its frames are not heads.
     is_h2: AtomicBool,
-    cut: Notify,
+    /// The connection looks at it each time it is woken: one load, where a future for each who may speak takes a lock.
+    told: AtomicU8,
+    waker: AtomicWaker,
 }
 
 /// Why a connection was cut.
@@ -55,7 +78,7 @@ impl Watchman {
     pub(super) fn new(config: &Config) -> Arc<Self> {
         Arc::new(Self {
             now_ms: AtomicU64::new(1),
-            connections: Mutex::default(),
+            connections: Mutex::new(Connections { open: HashMap::new(), told: Word::Serve }),
             next: AtomicU64::new(0),
             head_timeout_ms: config.head_timeout.as_millis() as u64,
             idle_timeout_ms: config.idle_timeout.as_millis() as u64,
@@ -64,6 +87,7 @@ impl Watchman {
 
     pub(super) fn enter(self: &Arc<Self>) -> Arc<Activity> {
         let now = self.now_ms.load(Relaxed);
+        let mut connections = self.all();
         let activity = Arc::new(Activity {
             watchman: Arc::clone(self),
             id: self.next.fetch_add(1, Relaxed),
@@ -71,14 +95,22 @@ impl Watchman {
             head_since_ms: AtomicU64::new(now),
             moved_ms: AtomicU64::new(now),
             is_h2: AtomicBool::new(false),
-            cut: Notify::new(),
+            told: AtomicU8::new(connections.told as u8),
+            waker: AtomicWaker::new(),
         });
-        self.all().insert(activity.id, Arc::clone(&activity));
+        connections.open.insert(activity.id, Arc::clone(&activity));
         activity
     }
 
     pub(super) fn leave(&self, activity: &Activity) {
-        self.all().remove(&activity.id);
+        self.all().open.remove(&activity.id);
+    }
+
+    /// Tells every connection, those too that are still to come.
+    pub(super) fn tell(&self, word: Word) {
+        let mut connections = self.all();
+        connections.told = connections.told.max(word);
+        connections.open.values().for_each(|activity| activity.tell(word));
     }
 
     /// Looks at all connections again and again. Never ends.
@@ -92,11 +124,11 @@ impl Watchman {
 
     pub(super) fn look(&self, now_ms: u64, door: &'static str) {
         self.now_ms.store(now_ms, Relaxed);
-        for activity in self.all().values() {
+        for activity in self.all().open.values() {
             if let Some(cut) = self.judge(activity, now_ms) {
                 metrics::counter!("thuban_connections_cut_total", "door" => door, "reason" => cut.as_str())
                     .increment(1);
-                activity.cut.notify_one();
+                activity.tell(Word::Cut);
             }
         }
     }
@@ -110,7 +142,7 @@ impl Watchman {
         over(activity.moved_ms.load(Relaxed), self.idle_timeout_ms).then_some(Cut::Idle)
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
+    fn all(&self) -> MutexGuard<'_, Connections> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -140,9 +172,22 @@ impl Activity {
         Busy(Arc::clone(self))
     }
 
-    /// Resolves when the sweeper has given the connection up.
-    pub(super) async fn cut(&self) {
-        self.cut.notified().await;
+    fn tell(&self, word: Word) {
+        self.told.fetch_max(word as u8, AcqRel);
+        self.waker.wake();
+    }
+
+    /// Resolves when it was told `word` or something stronger. Only the connection's own task may wait.
+    pub(super) async fn told(&self, word: Word) {
+        let is_told = || self.told.load(Acquire) >= word as u8;
+        poll_fn(|cx| {
+            if is_told() {
+                return Poll::Ready(());
+            }
+            self.waker.register(cx.waker());
+            if is_told() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 }
 

@@ -26,7 +26,7 @@ impl Opening {
     pub fn closed(meanwhile: Answers) -> Self {
         let behind = Arc::new(OnceLock::new());
         let gate = Gate { meanwhile: meanwhile.router, behind: Arc::clone(&behind) };
-        let now = Answers { router: Router::new().fallback_service(gate), full: meanwhile.full };
+        let now = Answers { router: Router::new().fallback_service(gate), express: None, full: meanwhile.full };
         Self { now: Arc::new(ArcSwap::from_pointee(now)), behind }
     }
 

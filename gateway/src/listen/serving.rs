@@ -7,17 +7,19 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::routing::future::RouteFuture;
+use futures::future::Either;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::Arrival;
 use super::activity::{Activity, Busy};
+use super::{Answer, Arrival, Express};
 
 #[derive(Clone)]
 pub(super) struct Serving {
     pub(super) router: Router,
+    pub(super) express: Option<Arc<dyn Express>>,
     pub(super) arrival: Arrival,
     pub(super) activity: Arc<Activity>,
 }
@@ -32,15 +34,21 @@ impl hyper::service::Service<Request<Incoming>> for Serving {
             self.activity.speaks_h2();
         }
         let busy = self.activity.request();
+        if let Some(express) = &self.express {
+            match express.answer(request, self.arrival) {
+                Ok(answer) => return Answering { answer: Either::Left(answer), _busy: busy },
+                Err(others) => request = others,
+            }
+        }
         request.extensions_mut().insert(self.arrival);
-        Answering { answer: self.router.clone().call(request), _busy: busy }
+        Answering { answer: Either::Right(self.router.clone().call(request)), _busy: busy }
     }
 }
 
 pin_project! {
     pub(super) struct Answering {
         #[pin]
-        answer: RouteFuture<Infallible>,
+        answer: Either<Answer, RouteFuture<Infallible>>,
         _busy: Busy,
     }
 }
