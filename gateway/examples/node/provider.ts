@@ -70,6 +70,12 @@ while (!stop.signal.aborted) {
   await sleep(pause, undefined, { signal: stop.signal }).catch(() => undefined);
 }
 if (generation) {
-  await call("DELETE", `?generation=${generation}`);
-  console.log(`deregistered ${service}/${id}`);
+  try {
+    const answer = await call("DELETE", `?generation=${generation}`);
+    // 404 and 412: nothing of ours is left there.
+    if (!answer.ok && answer.status !== 404 && answer.status !== 412) throw new Error(`deregister: ${answer.status}`);
+    console.log(`deregistered ${service}/${id}`);
+  } catch (error) {
+    console.log(`${error}; the node removes ${service}/${id} when its lease is over`);
+  }
 }

@@ -31,9 +31,10 @@ def events(node, service, last):
     with requests.get(url, headers=headers, stream=True, timeout=(5, 25)) as answer:
         answer.raise_for_status()
         event = {}
-        for line in answer.iter_lines(chunk_size=1, decode_unicode=True):
+        # Bytes: as text, lines would also end at characters that JSON lets stand as they are, such as U+2028.
+        for line in answer.iter_lines(chunk_size=None):
             if line:
-                name, _, value = line.partition(":")
+                name, _, value = line.decode().partition(":")
                 event[name] = value.removeprefix(" ")
             elif "data" in event:
                 yield event.get("id"), event.get("event"), json.loads(event["data"])

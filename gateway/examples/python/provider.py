@@ -57,9 +57,15 @@ class Provider:
             answer.raise_for_status()
 
     def deregister(self):
-        if self.generation:
-            self.http.delete(self.url, params={"generation": self.generation}, timeout=5)
+        if not self.generation:
+            return
+        try:
+            answer = self.http.delete(self.url, params={"generation": self.generation}, timeout=5)
+            if answer.status_code not in (404, 412):  # nothing of ours is left there
+                answer.raise_for_status()
             print(f"deregistered {self.name}", flush=True)
+        except requests.RequestException as error:
+            print(f"{error}; the node removes {self.name} when its lease is over", flush=True)
 
 
 def main():

@@ -3,22 +3,26 @@
 //!
 //!     cargo run -p gateway --example provider -- http://127.0.0.1:7801 orders a 10.0.0.7 8080
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use schemas::thuban::v1::register_outcome::Outcome;
 use schemas::thuban::v1::registry_client::RegistryClient;
 use schemas::thuban::v1::session_reply::Reply;
 use schemas::thuban::v1::session_request::Request;
-use schemas::thuban::v1::{Goodbye, Lease, Open, RegisterItem, RegisterRequest, SessionReply, SessionRequest, lease};
+use schemas::thuban::v1::{
+    Goodbye, Lease, Move, Open, RegisterItem, RegisterReply, RegisterRequest, SessionRequest, lease,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What the session is resumed with.
-type Token = Option<Vec<u8>>;
+/// How long a node may take over our goodbye. Behind it the grace ends what we had registered.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
@@ -40,80 +44,121 @@ async fn main() -> Result<(), Failure> {
         lease: Some(Lease { kind: lease::Kind::Stream as i32, ..Lease::default() }),
         ..RegisterItem::default()
     };
-    let mut token = None;
+    let stop = told_to_stop()?;
+    let mut provider = Provider { client: RegistryClient::new(channel), item, token: None, failures: 0 };
     loop {
-        match hold(RegistryClient::new(channel.clone()), &item, &mut token).await {
+        let held = tokio::select! {
+            held = provider.hold(&stop) => held,
+            () = late(&stop) => Err("the node does not answer".into()),
+        };
+        match held {
             Ok(()) => {
                 println!("deregistered {service}/{id}");
                 return Ok(());
             }
+            Err(failure) if stop.is_cancelled() => {
+                println!("{failure}; the node removes {service}/{id} when its grace is over");
+                return Ok(());
+            }
             Err(failure) => println!("{failure}; connecting again"),
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause(provider.failures)) => {}
+            () = stop.cancelled() => {} // connects once more, to say goodbye
+        }
+        provider.failures += 1;
     }
 }
 
-/// Opens or resumes the session, registers, and stays until the stream ends. `Ok`: this process was told to stop, and
-/// the server has taken its goodbye.
-async fn hold(mut client: RegistryClient<Channel>, item: &RegisterItem, token: &mut Token) -> Result<(), Failure> {
-    let (requests, outgoing) = mpsc::channel(16);
-    let open = Open { token: token.clone(), client: "rust example".to_owned(), ..Open::default() };
-    requests.send(request(1, Request::Open(open))).await?;
-    let mut replies = client.session(ReceiverStream::new(outgoing)).await?.into_inner();
-    let mut interrupted = signal(SignalKind::interrupt())?;
-    let mut terminated = signal(SignalKind::terminate())?;
-    loop {
-        let reply = tokio::select! {
-            reply = replies.message() => reply?.ok_or("the node ended the stream")?,
-            _ = interrupted.recv() => { goodbye(&requests).await?; continue }
-            _ = terminated.recv() => { goodbye(&requests).await?; continue }
-        };
-        match take(reply, token)? {
-            Next::Register => {
-                let register = RegisterRequest { items: vec![item.clone()], ..RegisterRequest::default() };
-                requests.send(request(2, Request::Register(register))).await?;
-            }
-            Next::Stay => {}
-            Next::Done => return Ok(()),
+/// Cancelled by Ctrl-C or SIGTERM, whatever this process is at just then.
+fn told_to_stop() -> Result<CancellationToken, Failure> {
+    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
         }
-    }
+        told.cancel();
+    });
+    Ok(stop)
 }
 
-enum Next {
-    Register,
-    Stay,
-    Done,
+async fn late(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(GOODBYE_WITHIN).await;
 }
 
-fn take(reply: SessionReply, token: &mut Token) -> Result<Next, Failure> {
-    match reply.reply {
-        Some(Reply::Opened(opened)) => {
-            println!("session epoch {} resumed {}", opened.epoch, opened.resumed);
-            *token = Some(opened.token);
-            // Said again after a resume it changes nothing; after a lost session it registers again.
-            Ok(Next::Register)
-        }
-        Some(Reply::Registered(registered)) => {
-            match registered.items.into_iter().next().and_then(|item| item.outcome) {
-                Some(Outcome::Instance(instance)) => {
-                    println!("registered {}/{} generation {}", instance.service, instance.id, instance.generation);
-                    Ok(Next::Stay)
+/// Grows with each failure and is never in step with other clients: each hasher of the library has keys of its own.
+fn pause(failures: u32) -> Duration {
+    let longest = Duration::from_millis(100 << failures.min(5)).min(Duration::from_secs(2));
+    longest.mul_f64(0.5 + (RandomState::new().hash_one(failures) % 1_000) as f64 / 2_000.0)
+}
+
+struct Provider {
+    client: RegistryClient<Channel>,
+    item: RegisterItem,
+    /// What the session is resumed with.
+    token: Option<Vec<u8>>,
+    failures: u32,
+}
+
+impl Provider {
+    /// Opens or resumes the session, registers, and stays until the stream ends. `Ok`: this process was told to stop,
+    /// and the node has taken its goodbye.
+    async fn hold(&mut self, stop: &CancellationToken) -> Result<(), Failure> {
+        let (requests, outgoing) = mpsc::channel(16);
+        let open = Open { token: self.token.clone(), client: "rust example".to_owned(), ..Open::default() };
+        requests.send(request(1, Request::Open(open))).await?;
+        let mut replies = self.client.session(ReceiverStream::new(outgoing)).await?.into_inner();
+        let mut leaving = false;
+        let mut moving = None;
+        loop {
+            let reply = tokio::select! {
+                reply = replies.message() => reply?.ok_or("the node ended the stream")?,
+                () = stop.cancelled(), if !leaving => {
+                    leaving = true;
+                    requests.send(request(3, Request::Goodbye(Goodbye { deregister: true }))).await?;
+                    continue;
                 }
-                Some(Outcome::Problem(problem)) => Err(format!("{}: {}", problem.code, problem.detail).into()),
-                None => Err("an outcome without content".into()),
+                Some(()) = async { Some(moving.as_mut()?.await) } => return Err("the node asked us to move".into()),
+            };
+            match reply.reply {
+                Some(Reply::Opened(opened)) => {
+                    println!("session epoch {} resumed {}", opened.epoch, opened.resumed);
+                    self.token = Some(opened.token);
+                    if !leaving {
+                        // Said again after a resume it changes nothing; after a lost session it registers again.
+                        let register = RegisterRequest { items: vec![self.item.clone()], ..RegisterRequest::default() };
+                        requests.send(request(2, Request::Register(register))).await?;
+                    }
+                }
+                Some(Reply::Registered(registered)) => self.registered(registered)?,
+                Some(Reply::Goodbye(_)) => return Ok(()),
+                // It is about to stop: the session goes on at another node, with the same token.
+                Some(Reply::Move(Move { after_ms })) => {
+                    moving = Some(Box::pin(tokio::time::sleep(Duration::from_millis(after_ms.into()))));
+                }
+                Some(Reply::Problem(problem)) => return Err(format!("{}: {}", problem.code, problem.detail).into()),
+                _ => {}
             }
         }
-        Some(Reply::Goodbye(_)) => Ok(Next::Done),
-        Some(Reply::Move(_)) => Err("the node asked us to move".into()),
-        Some(Reply::Problem(problem)) => Err(format!("{}: {}", problem.code, problem.detail).into()),
-        _ => Ok(Next::Stay),
+    }
+
+    fn registered(&mut self, reply: RegisterReply) -> Result<(), Failure> {
+        match reply.items.into_iter().next().and_then(|item| item.outcome) {
+            Some(Outcome::Instance(instance)) => {
+                println!("registered {}/{} generation {}", instance.service, instance.id, instance.generation);
+                self.failures = 0;
+                Ok(())
+            }
+            Some(Outcome::Problem(problem)) => Err(format!("{}: {}", problem.code, problem.detail).into()),
+            None => Err("an outcome without content".into()),
+        }
     }
 }
 
 fn request(request_id: u64, request: Request) -> SessionRequest {
     SessionRequest { request_id, request: Some(request) }
-}
-
-async fn goodbye(requests: &mpsc::Sender<SessionRequest>) -> Result<(), Failure> {
-    Ok(requests.send(request(3, Request::Goodbye(Goodbye { deregister: true }))).await?)
 }

@@ -1,6 +1,6 @@
 // Consumer watches a service over gRPC: it prints each change, and the set that it leads to.
 //
-//	PYTHON=python3 ./generate.sh   # with grpcio-tools installed, or protoc on PATH
+//	./generate.sh   # once
 //	go run ./consumer -node 127.0.0.1:7801 -service orders
 package main
 
@@ -35,6 +35,8 @@ var errDigest = errors.New("the digest differs")
 
 type watcher struct {
 	instances map[string]*thubanv1.Instance
+	// The parts of a snapshot that is not complete yet. Until it is, the list from before stands.
+	parts []*thubanv1.Instance
 	// What the last event said to resume from.
 	last *string
 }
@@ -70,7 +72,10 @@ func main() {
 }
 
 func (w *watcher) watch(client thubanv1.RegistryClient) error {
-	named := metadata.AppendToOutgoingContext(context.Background(), "thuban-client", "go example")
+	call, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	w.parts = nil
+	named := metadata.AppendToOutgoingContext(call, "thuban-client", "go example")
 	stream, err := client.Watch(named, &thubanv1.WatchRequest{
 		Namespace:    "default",
 		Services:     []string{*service},
@@ -97,10 +102,15 @@ func (w *watcher) take(event *thubanv1.WatchEvent) error {
 	var digest string
 	switch e := event.Event.(type) {
 	case *thubanv1.WatchEvent_Snapshot:
+		w.parts = append(w.parts, e.Snapshot.Items...)
+		if !e.Snapshot.Complete {
+			return nil
+		}
 		clear(w.instances)
-		for _, instance := range e.Snapshot.Items {
+		for _, instance := range w.parts {
 			w.instances[instance.Id] = instance
 		}
+		w.parts = nil
 		fmt.Println("snapshot", w.describe())
 		digest = e.Snapshot.Digest
 	case *thubanv1.WatchEvent_Change:

@@ -1,7 +1,7 @@
 // Provider holds a session with Thuban: its instance lives while this process's connection does, and nothing is to be
 // renewed. After a lost connection the session is resumed by its token, on any node, within its grace.
 //
-//	PYTHON=python3 ./generate.sh   # with grpcio-tools installed, or protoc on PATH
+//	./generate.sh   # once
 //	go run ./provider -node 127.0.0.1:7801 -service orders -id a -host 10.0.0.7 -port 8080
 package main
 
@@ -33,8 +33,13 @@ var (
 	graceMs = flag.Uint("grace-ms", 10_000, "how long the instance outlives a lost connection")
 )
 
-// errGoodbye ends the process: the server has taken our goodbye.
-var errGoodbye = errors.New("goodbye")
+// goodbyeWithin is how long a node may take over our goodbye. Behind it the grace ends what we had registered.
+const goodbyeWithin = 5 * time.Second
+
+var (
+	errGoodbye = errors.New("goodbye") // said and taken: the end of the process
+	errMove    = errors.New("the node asked us to move")
+)
 
 type provider struct {
 	client thubanv1.RegistryClient
@@ -67,13 +72,17 @@ func main() {
 			return
 		}
 		if stop.Err() != nil {
+			fmt.Printf("%v; the node removes %s/%s when its grace is over\n", err, *service, *id)
 			return
 		}
 		if time.Since(started) > 10*time.Second {
 			failures = 0
 		}
 		fmt.Printf("%v; connecting again\n", err)
-		time.Sleep(pause(failures))
+		select {
+		case <-time.After(pause(failures)):
+		case <-stop.Done(): // connects once more, to say goodbye
+		}
 	}
 }
 
@@ -83,9 +92,13 @@ func pause(failures int) time.Duration {
 	return longest/2 + rand.N(longest/2)
 }
 
-// hold opens or resumes the session, registers, and stays until the stream ends.
+// hold opens or resumes the session, registers, and stays until the stream ends. Only this goroutine sends: a stream
+// takes one sender at a time.
 func (p *provider) hold(stop context.Context) error {
-	stream, err := p.client.Session(context.Background())
+	call, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	defer context.AfterFunc(stop, func() { time.AfterFunc(goodbyeWithin, cancel) })()
+	stream, err := p.client.Session(call)
 	if err != nil {
 		return err
 	}
@@ -93,39 +106,73 @@ func (p *provider) hold(stop context.Context) error {
 	if err := stream.Send(&thubanv1.SessionRequest{RequestId: 1, Request: &thubanv1.SessionRequest_Open{Open: open}}); err != nil {
 		return err
 	}
-	go func() {
-		<-stop.Done()
-		goodbye := &thubanv1.SessionRequest_Goodbye{Goodbye: &thubanv1.Goodbye{Deregister: true}}
-		_ = stream.Send(&thubanv1.SessionRequest{RequestId: 3, Request: goodbye})
-	}()
+	replies, failed := make(chan *thubanv1.SessionReply), make(chan error, 1)
+	go receive(stream, replies, failed)
+	stopped := stop.Done()
+	var moved <-chan time.Time
+	for {
+		select {
+		case <-stopped:
+			stopped = nil
+			goodbye := &thubanv1.SessionRequest_Goodbye{Goodbye: &thubanv1.Goodbye{Deregister: true}}
+			if err := stream.Send(&thubanv1.SessionRequest{RequestId: 3, Request: goodbye}); err != nil {
+				return err
+			}
+		case <-moved:
+			return errMove
+		case err := <-failed:
+			return err
+		case reply := <-replies:
+			if move := reply.GetMove(); move != nil {
+				// The node is about to stop: the session goes on at another one, with the same token.
+				moved = time.After(time.Duration(move.AfterMs) * time.Millisecond)
+				continue
+			}
+			if err := p.take(reply); err != nil {
+				return err
+			}
+			if reply.GetOpened() != nil && stop.Err() == nil {
+				if err := stream.Send(register()); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+// receive hands over what the node says, until the stream fails or its call is cancelled.
+func receive(stream thubanv1.Registry_SessionClient, replies chan<- *thubanv1.SessionReply, failed chan<- error) {
 	for {
 		reply, err := stream.Recv()
 		if err != nil {
-			return err
+			failed <- err
+			return
 		}
-		switch answer := reply.Reply.(type) {
-		case *thubanv1.SessionReply_Opened:
-			p.token = answer.Opened.Token
-			fmt.Printf("session epoch %d resumed %v\n", answer.Opened.Epoch, answer.Opened.Resumed)
-			if err := stream.Send(register()); err != nil {
-				return err
-			}
-		case *thubanv1.SessionReply_Registered:
-			outcome := answer.Registered.Items[0]
-			if problem := outcome.GetProblem(); problem != nil {
-				return fmt.Errorf("register: %s: %s", problem.Code, problem.Detail)
-			}
-			fmt.Printf("registered %s/%s generation %s\n", *service, *id, outcome.GetInstance().Generation)
-		case *thubanv1.SessionReply_Goodbye:
-			return errGoodbye
-		case *thubanv1.SessionReply_Move:
-			// The node is about to stop: the session goes on at another one, with the same token.
-			time.Sleep(time.Duration(answer.Move.AfterMs) * time.Millisecond)
-			return errors.New("the node asked us to move")
-		case *thubanv1.SessionReply_Problem:
-			return fmt.Errorf("%s: %s", answer.Problem.Code, answer.Problem.Detail)
+		select {
+		case replies <- reply:
+		case <-stream.Context().Done():
+			return
 		}
 	}
+}
+
+func (p *provider) take(reply *thubanv1.SessionReply) error {
+	switch answer := reply.Reply.(type) {
+	case *thubanv1.SessionReply_Opened:
+		p.token = answer.Opened.Token
+		fmt.Printf("session epoch %d resumed %v\n", answer.Opened.Epoch, answer.Opened.Resumed)
+	case *thubanv1.SessionReply_Registered:
+		outcome := answer.Registered.Items[0]
+		if problem := outcome.GetProblem(); problem != nil {
+			return fmt.Errorf("register: %s: %s", problem.Code, problem.Detail)
+		}
+		fmt.Printf("registered %s/%s generation %s\n", *service, *id, outcome.GetInstance().Generation)
+	case *thubanv1.SessionReply_Goodbye:
+		return errGoodbye
+	case *thubanv1.SessionReply_Problem:
+		return fmt.Errorf("%s: %s", answer.Problem.Code, answer.Problem.Detail)
+	}
+	return nil
 }
 
 // register says the same each time: after a resume that changes nothing, after a lost session it registers again.

@@ -1,10 +1,18 @@
 package thuban.example;
 
+import io.grpc.Context;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.StatusRuntimeException;
+import java.math.BigInteger;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Iterator;
+import java.util.List;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.ThreadLocalRandom;
@@ -31,6 +39,9 @@ public final class Consumer {
   private final String service;
   private final SortedMap<String, Instance> instances = new TreeMap<>();
 
+  /** The parts of a snapshot that is not complete yet. Until it is, the list from before stands. */
+  private final List<Instance> parts = new ArrayList<>();
+
   /** What the last event said to resume from. Null: everything is asked for. */
   private String last;
 
@@ -54,26 +65,38 @@ public final class Consumer {
 
   private void run() throws InterruptedException {
     for (int failures = 0; ; failures++) {
-      WatchRequest.Builder wanted = WatchRequest.newBuilder().setNamespace("default").addServices(service);
-      if (last != null) {
-        wanted.setFromRevision(last);
-      }
-      try {
-        Iterator<WatchEvent> events = registry.watch(wanted.build());
-        while (events.hasNext()) {
-          WatchEvent event = events.next();
-          take(event);
-          if (!event.getResumeRevision().isEmpty()) {
-            last = event.getResumeRevision();
-          }
-          failures = 0;
-        }
+      long started = System.nanoTime();
+      // Closing the context ends the call, however we leave it.
+      try (Context.CancellableContext call = Context.current().withCancellation()) {
+        call.run(this::watch);
         say("the node ended the stream; connecting again");
       } catch (StatusRuntimeException error) {
         say(error.getStatus() + "; connecting again");
+      } catch (NotWhole error) {
+        last = null;
+        say(error.getMessage() + "; asking for everything again");
+      }
+      if (System.nanoTime() - started > TimeUnit.SECONDS.toNanos(10)) {
+        failures = 0;
       }
       long longest = Math.min(100L << Math.min(failures, 6), 5_000);
       Thread.sleep(longest / 2 + ThreadLocalRandom.current().nextLong(longest / 2));
+    }
+  }
+
+  private void watch() {
+    parts.clear();
+    WatchRequest.Builder wanted = WatchRequest.newBuilder().setNamespace("default").addServices(service);
+    if (last != null) {
+      wanted.setFromRevision(last);
+    }
+    Iterator<WatchEvent> events = registry.watch(wanted.build());
+    while (events.hasNext()) {
+      WatchEvent event = events.next();
+      take(event);
+      if (!event.getResumeRevision().isEmpty()) {
+        last = event.getResumeRevision();
+      }
     }
   }
 
@@ -86,9 +109,15 @@ public final class Consumer {
   }
 
   private void take(Snapshot snapshot) {
+    parts.addAll(snapshot.getItemsList());
+    if (!snapshot.getComplete()) {
+      return;
+    }
     instances.clear();
-    snapshot.getItemsList().forEach(instance -> instances.put(instance.getId(), instance));
+    parts.forEach(instance -> instances.put(instance.getId(), instance));
+    parts.clear();
     say("snapshot " + describe());
+    check(snapshot.getDigest());
   }
 
   private void take(Change change) {
@@ -102,6 +131,34 @@ public final class Consumer {
       say("removed " + removed.getId() + " " + reason);
     }
     say("now " + describe());
+    check(change.getDigest());
+  }
+
+  /** The digest is the proof that a list is whole: a sum of hashes, modulo 2^128, as the node computes it. */
+  private void check(String digest) {
+    BigInteger total = BigInteger.ZERO;
+    for (Instance instance : instances.values()) {
+      byte[] hash = sha256(instance.getId() + "\n" + instance.getRevision());
+      total = total.add(new BigInteger(1, Arrays.copyOf(hash, 16)));
+    }
+    if (!digest.equals("%032x".formatted(total.mod(BigInteger.ONE.shiftLeft(128))))) {
+      throw new NotWhole();
+    }
+  }
+
+  private static byte[] sha256(String text) {
+    try {
+      return MessageDigest.getInstance("SHA-256").digest(text.getBytes(StandardCharsets.UTF_8));
+    } catch (NoSuchAlgorithmException impossible) {
+      throw new AssertionError("every Java has SHA-256", impossible);
+    }
+  }
+
+  /** What was seen is not all there is. */
+  private static final class NotWhole extends RuntimeException {
+    NotWhole() {
+      super("the digest differs");
+    }
   }
 
   private String describe() {

@@ -93,9 +93,24 @@ public final class Provider {
       }
     }
     if (generation != null) {
-      patient().deregister(DeregisterRequest.newBuilder().addItems(key()).build());
-      System.out.println("deregistered " + self.getService() + "/" + self.getId());
+      deregister();
     }
+  }
+
+  private void deregister() {
+    String name = self.getService() + "/" + self.getId();
+    String failure;
+    try {
+      var outcome = patient().deregister(DeregisterRequest.newBuilder().addItems(key()).build()).getItems(0);
+      if (!outcome.hasProblem() || isGone(outcome.getProblem())) {
+        System.out.println("deregistered " + name);
+        return;
+      }
+      failure = outcome.getProblem().getCode() + ": " + outcome.getProblem().getDetail();
+    } catch (StatusRuntimeException error) {
+      failure = error.getStatus().toString();
+    }
+    System.out.println(failure + "; the node removes " + name + " when its lease is over");
   }
 
   private RegistryGrpc.RegistryBlockingStub patient() {
@@ -120,20 +135,28 @@ public final class Provider {
       return;
     }
     generation = outcome.getInstance().getGeneration();
+    if (generation.isEmpty()) { // the log is away: it has none yet
+      generation = null;
+    }
     System.out.println("registered " + self.getService() + "/" + self.getId() + " generation " + generation);
   }
 
   private void renew() {
     RenewRequest wanted = RenewRequest.newBuilder().addItems(key()).build();
     var outcome = patient().renew(wanted).getItems(0);
-    if (outcome.hasProblem()) {
-      String code = outcome.getProblem().getCode();
-      if (code.endsWith("_not_found") || code.equals("generation_mismatch")) {
-        generation = null; // it was removed, or somebody took its place: register again
-        register();
-      } else {
-        System.out.println("renew: " + code + "; trying again");
-      }
+    if (!outcome.hasProblem()) {
+      return;
     }
+    if (isGone(outcome.getProblem())) {
+      generation = null;
+      register();
+    } else {
+      System.out.println("renew: " + outcome.getProblem().getCode() + "; trying again");
+    }
+  }
+
+  /** Whether this life of the instance is over: it was removed, or somebody took its place. */
+  private static boolean isGone(Problem problem) {
+    return problem.getCode().endsWith("_not_found") || problem.getCode().equals("generation_mismatch");
   }
 }
