@@ -10,27 +10,28 @@ use std::time::Duration;
 use compute::port::Clock;
 use http::Method;
 use serde_json::{Value, json};
+use tokio::process::Command;
 use tokio::sync::watch;
 
 use crate::caller::{Caller, instance};
 use crate::process::{CLOCK, Home, Node, until, within};
 
-mod chance;
+pub(crate) mod chance;
 mod ledger;
 mod watcher;
-mod writer;
+pub(crate) mod writer;
 
 use chance::Seeded;
 use ledger::Seen;
 use watcher::{Shown, Watcher};
 use writer::Writer;
 
-const WRITERS: u64 = 8;
+pub(crate) const WRITERS: u64 = 8;
 const SERVICES: [&str; 3] = ["alpha", "beta", "gamma"];
 /// A start takes a moment even on a busy machine; it must not grow with what happened before.
 const READY_MAX: Duration = Duration::from_secs(20);
 
-fn from_environment(name: &str, otherwise: u64) -> u64 {
+pub(crate) fn from_environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
@@ -49,8 +50,14 @@ async fn crash_loses_nothing_that_was_acknowledged() {
     let kills = from_environment("CRASH_KILLS", 30);
     let seed = from_environment("CRASH_SEED", CLOCK.wall_ms());
     println!("CRASH_SEED={seed} CRASH_KILLS={kills}");
-    let mut chance = Seeded::new(seed);
     let home = Home::new();
+    killed_again_and_again(kills, seed, || home.serve(), || {}).await;
+}
+
+/// Kills a node wherever it is, `kills` times, and compares what the next one has with what was acknowledged and what
+/// watchers were shown. `serve` starts one; `killed` is told after each kill.
+pub(crate) async fn killed_again_and_again(kills: u64, seed: u64, serve: impl Fn() -> Command, killed: impl Fn()) {
+    let mut chance = Seeded::new(seed);
     let (address, addresses) = watch::channel(None);
     let watchers = [
         Watcher::start("/v1/namespaces/default/services/alpha/watch", addresses.clone()),
@@ -60,17 +67,18 @@ async fn crash_loses_nothing_that_was_acknowledged() {
     let mut tally = Tally::default();
     while tally.kills < kills {
         if chance.one_in(5) {
-            killed_in_boot(&home, &mut chance).await;
+            killed_in_boot(serve(), &mut chance).await;
             tally.kills_in_boot += 1;
         } else {
-            let node = started(&home, &mut tally).await;
+            let node = started(serve(), &mut tally).await;
             verify(&node, &mut writers).await;
             address.send_replace(Some(node.http));
             writers = under_load(node, writers, Duration::from_millis(20 + chance.below(400))).await;
         }
+        killed();
         tally.kills += 1;
     }
-    let node = started(&home, &mut tally).await;
+    let node = started(serve(), &mut tally).await;
     verify(&node, &mut writers).await;
     address.send_replace(Some(node.http));
     for watcher in &watchers {
@@ -97,9 +105,9 @@ async fn crash_loses_nothing_that_was_acknowledged() {
     node.stop().await;
 }
 
-async fn started(home: &Home, tally: &mut Tally) -> Node {
+async fn started(serve: Command, tally: &mut Tally) -> Node {
     let before = CLOCK.mono_ms();
-    let node = home.start().await;
+    let node = Node::start(serve).await;
     let took = CLOCK.mono_ms() - before;
     tally.ready_ms_max = tally.ready_ms_max.max(took);
     assert!(u128::from(took) < READY_MAX.as_millis(), "ready after {took} ms");
@@ -107,15 +115,15 @@ async fn started(home: &Home, tally: &mut Tally) -> Node {
 }
 
 /// Lets it run for a moment that is too short, as a rule, and kills it wherever it is.
-async fn killed_in_boot(home: &Home, chance: &mut Seeded) {
-    let mut child = home.serve().spawn().expect("the program runs");
+async fn killed_in_boot(mut serve: Command, chance: &mut Seeded) {
+    let mut child = serve.spawn().expect("the program runs");
     CLOCK.sleep(Duration::from_millis(chance.below(600))).await;
     child.start_kill().expect("it can be killed");
     within("a killed process", child.wait()).await.expect("its end");
 }
 
 /// Everybody writes until the node is killed in the middle of it.
-async fn under_load(node: Node, writers: Vec<Writer>, span: Duration) -> Vec<Writer> {
+pub(crate) async fn under_load(node: Node, writers: Vec<Writer>, span: Duration) -> Vec<Writer> {
     let address = node.http;
     let tasks: Vec<_> = writers.into_iter().map(|writer| tokio::spawn(writer.run(address))).collect();
     CLOCK.sleep(span).await;
@@ -144,6 +152,13 @@ async fn listed(caller: &mut Caller, service: &str) -> (BTreeMap<String, Seen>, 
 
 /// Every instance is in a state that its writer knows to be possible.
 async fn verify(node: &Node, writers: &mut [Writer]) {
+    if let Err(wrong) = compare(node, writers).await {
+        panic!("{wrong}");
+    }
+}
+
+/// The same, for those who expect to find something wrong.
+pub(crate) async fn compare(node: &Node, writers: &mut [Writer]) -> Result<(), String> {
     let mut caller = node.caller().await;
     let mut all = BTreeMap::new();
     for service in SERVICES {
@@ -153,12 +168,10 @@ async fn verify(node: &Node, writers: &mut [Writer]) {
     for writer in writers {
         for (key, ledger) in &mut writer.ledgers {
             let seen = all.remove(key);
-            if let Err(wrong) = ledger.settle(seen.as_ref()) {
-                panic!("{key:?}: {wrong}");
-            }
+            ledger.settle(seen.as_ref()).map_err(|wrong| format!("{key:?}: {wrong}"))?;
         }
     }
-    assert!(all.is_empty(), "nobody has written these: {all:?}");
+    if all.is_empty() { Ok(()) } else { Err(format!("nobody has written these: {all:?}")) }
 }
 
 /// What a watcher was told comes to what the node has.

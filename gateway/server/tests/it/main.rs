@@ -3,12 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "what a test unwraps in vain fails it, as it should")]
 
 mod caller;
+#[cfg(target_os = "linux")]
+mod clock;
 mod commands;
 mod configuration;
 mod crash;
 mod exits;
 mod full_disk;
 mod life;
+#[cfg(target_os = "linux")]
+mod power_loss;
+#[cfg(target_os = "linux")]
+mod preload;
 mod process;
 mod secure;
 mod stream;
