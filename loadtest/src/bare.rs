@@ -1,13 +1,16 @@
-//! Nothing but axum, nothing but tonic: servers that answer every request with the same bytes.
+//! Nothing but axum, nothing but tonic: servers that answer each kind of request with bytes that a node once answered.
 
+use std::convert::Infallible;
+use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use anyhow::Result;
-use axum::body::Body;
+use anyhow::{Context, Result};
+use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::{HeaderValue, Response, header};
+use axum::http::{HeaderValue, Method, Request as HttpRequest, Response, StatusCode, header};
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt};
 use schemas::Prepared;
 use schemas::thuban::v1::registry_server::{Registry, RegistryServer};
 use schemas::thuban::v1::{
@@ -15,20 +18,78 @@ use schemas::thuban::v1::{
     RenewRequest, SessionReply, SessionRequest, WatchEvent, WatchRequest,
 };
 use tokio::net::TcpListener;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::{BroadcastStream, TcpListenerStream};
 use tonic::{Request, Response as Reply, Status, Streaming};
 
-/// Serves `http` to every HTTP request and `grpc` to every Discover, on ports of its own, until it is killed.
-pub async fn serve(http: Bytes, grpc: Bytes) -> Result<()> {
+/// Largest body of a request; far more than any that is sent.
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// Changes that a slow watcher may be behind.
+const BEHIND_MAX: usize = 1_024;
+
+/// What a node answered, one file each in a folder.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    /// The body of a discover by HTTP, and the reply by gRPC.
+    pub discovered: Bytes,
+    pub discovered_reply: Bytes,
+    /// The body of a register.
+    pub registered: Bytes,
+    /// Replies on a Session: to the first request, and to every other.
+    pub opened_reply: Bytes,
+    pub registered_reply: Bytes,
+    /// Events of a watch: the first, and that of a change.
+    pub snapshot: Bytes,
+    pub change: Bytes,
+}
+
+impl Recorded {
+    fn files(&mut self) -> [(&'static str, &mut Bytes); 7] {
+        [
+            ("discovered", &mut self.discovered),
+            ("discovered-reply", &mut self.discovered_reply),
+            ("registered", &mut self.registered),
+            ("opened-reply", &mut self.opened_reply),
+            ("registered-reply", &mut self.registered_reply),
+            ("snapshot", &mut self.snapshot),
+            ("change", &mut self.change),
+        ]
+    }
+
+    pub fn write(&mut self, folder: &Path) -> Result<()> {
+        for (name, content) in self.files() {
+            std::fs::write(folder.join(name), content)?;
+        }
+        Ok(())
+    }
+
+    pub fn read(folder: &Path) -> Result<Self> {
+        let mut recorded = Self::default();
+        for (name, content) in recorded.files() {
+            let path = folder.join(name);
+            *content = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?.into();
+        }
+        Ok(recorded)
+    }
+}
+
+#[derive(Clone)]
+struct Same {
+    recorded: Arc<Recorded>,
+    changes: broadcast::Sender<Bytes>,
+}
+
+/// Serves what was recorded on ports of its own, until it is killed.
+pub async fn serve(recorded: Recorded) -> Result<()> {
     let web = TcpListener::bind("127.0.0.1:0").await?;
     let rpc = TcpListener::bind("127.0.0.1:0").await?;
     println!("ready http={} grpc={}", web.local_addr()?, rpc.local_addr()?);
-    let routes = axum::Router::new().fallback(answer).with_state(http);
+    let same = Same { recorded: Arc::new(recorded), changes: broadcast::channel(BEHIND_MAX).0 };
+    let routes = axum::Router::new().fallback(answer).with_state(same.clone());
     let web = axum::serve(axum::serve::ListenerExt::tap_io(web, |stream| drop(stream.set_nodelay(true))), routes);
     let connections = TcpListenerStream::new(rpc).map(|stream| stream.inspect(|stream| drop(stream.set_nodelay(true))));
     let rpc = tonic::transport::Server::builder()
-        .add_service(RegistryServer::new(Same(grpc)))
+        .add_service(RegistryServer::new(same))
         .serve_with_incoming(connections);
     tokio::select! {
         done = async { web.await } => done?,
@@ -37,19 +98,32 @@ pub async fn serve(http: Bytes, grpc: Bytes) -> Result<()> {
     Ok(())
 }
 
-async fn answer(State(body): State<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+async fn answer(State(same): State<Same>, request: HttpRequest<Body>) -> Response<Body> {
+    let (status, kind, body) = if request.method() == Method::PUT {
+        // A body is read to its end, as every server must.
+        let _ = to_bytes(request.into_body(), BODY_BYTES_MAX).await;
+        // Nobody watches, as a rule.
+        let _ = same.changes.send(same.recorded.change.clone());
+        (StatusCode::CREATED, "application/json", Body::from(same.recorded.registered.clone()))
+    } else if request.uri().path().ends_with("/watch") {
+        let changes = BroadcastStream::new(same.changes.subscribe());
+        let first = futures::stream::iter([Ok::<_, Infallible>(same.recorded.snapshot.clone())]);
+        let events = first.chain(changes.filter_map(|change| futures::future::ready(change.ok().map(Ok))));
+        (StatusCode::OK, "text/event-stream", Body::from_stream(events))
+    } else {
+        (StatusCode::OK, "application/json", Body::from(same.recorded.discovered.clone()))
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
-
-struct Same(Bytes);
 
 type Answer<T> = Result<Reply<T>, Status>;
 type Events<T> = Pin<Box<dyn Stream<Item = Result<Prepared<T>, Status>> + Send>>;
 
-fn only_discover<T>() -> Answer<T> {
-    Err(Status::unimplemented("the bare server answers Discover"))
+fn not_recorded<T>() -> Answer<T> {
+    Err(Status::unimplemented("the bare server answers Discover and Session"))
 }
 
 #[tonic::async_trait]
@@ -58,26 +132,31 @@ impl Registry for Same {
     type SessionStream = Events<SessionReply>;
 
     async fn discover(&self, _: Request<DiscoverRequest>) -> Answer<Prepared<DiscoverReply>> {
-        Ok(Reply::new(Prepared::shared(self.0.clone())))
+        Ok(Reply::new(Prepared::shared(self.recorded.discovered_reply.clone())))
+    }
+
+    async fn session(&self, requests: Request<Streaming<SessionRequest>>) -> Answer<Self::SessionStream> {
+        let recorded = Arc::clone(&self.recorded);
+        let replies = requests.into_inner().enumerate().map(move |(place, request)| {
+            let reply = if place == 0 { &recorded.opened_reply } else { &recorded.registered_reply };
+            request.map(|_| Prepared::shared(reply.clone()))
+        });
+        Ok(Reply::new(Box::pin(replies)))
     }
 
     async fn register(&self, _: Request<RegisterRequest>) -> Answer<RegisterReply> {
-        only_discover()
+        not_recorded()
     }
 
     async fn deregister(&self, _: Request<DeregisterRequest>) -> Answer<DeregisterReply> {
-        only_discover()
+        not_recorded()
     }
 
     async fn renew(&self, _: Request<RenewRequest>) -> Answer<RenewReply> {
-        only_discover()
+        not_recorded()
     }
 
     async fn watch(&self, _: Request<WatchRequest>) -> Answer<Self::WatchStream> {
-        only_discover()
-    }
-
-    async fn session(&self, _: Request<Streaming<SessionRequest>>) -> Answer<Self::SessionStream> {
-        only_discover()
+        not_recorded()
     }
 }

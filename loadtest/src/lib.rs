@@ -15,3 +15,4 @@ pub mod measure;
 pub mod process;
 pub mod report;
 pub mod scenario;
+pub mod table;

@@ -23,7 +23,8 @@ impl Machine {
         let memory = field(&read("/proc/meminfo"), "MemTotal");
         Self {
             cpu: field(&read("/proc/cpuinfo"), "model name"),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            // Not what this process may use: it has pinned itself.
+            cores: read("/proc/cpuinfo").lines().filter(|line| line.starts_with("processor")).count(),
             memory_mib: memory.split(' ').next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             commit: commit(),

@@ -1,15 +1,19 @@
 #![allow(clippy::disallowed_methods, reason = "a load generator measures real time")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use loadtest::measure::{Latency, Pace, Run};
-use loadtest::report::{Gate, Line, Report};
-use loadtest::scenario::{Plan, memory, read, register, renew, watch};
+use loadtest::bare::{self, Recorded};
+use loadtest::machine::Machine;
+use loadtest::measure::Pace;
+use loadtest::report::{Line, Report};
+use loadtest::scenario::{Plan, Running};
+use loadtest::table;
 
-/// Load on a live thuban, and the figures that come of it.
+/// Load on a live thuban, and the figures that come of it. Ends with 1 when a gate is not met.
 #[derive(Parser)]
 struct Options {
     #[command(subcommand)]
@@ -18,16 +22,17 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Every scenario against its gate: a table on standard output, JSON in a file.
+    /// Every scenario against its gate.
     Bench {
         #[command(flatten)]
         setting: Setting,
-        /// The long version: longer spans, more repeats, a million instances.
+        /// The long version: spans of 15 s, five repeats, and leases over four periods.
         #[arg(long)]
         full: bool,
-        /// Where the JSON goes.
-        #[arg(long, default_value = "target/bench.json")]
-        json: PathBuf,
+        #[arg(long, default_value_t = 1_000_000)]
+        instances: usize,
+        #[arg(long, default_value_t = 200_000)]
+        leases: usize,
     },
     /// Discovery, beside a bare server that answers the same bytes.
     Read {
@@ -35,18 +40,19 @@ enum Command {
         setting: Setting,
         #[arg(long, default_value_t = 10)]
         instances: usize,
+        #[command(flatten)]
+        load: Load,
     },
-    /// Registers acknowledged by the log: by HTTP, and on Session streams.
+    /// Registers acknowledged by the log: by HTTP and, in a closed loop, on Session streams; beside the bare server.
     Register {
         #[command(flatten)]
         setting: Setting,
         #[arg(long, default_value_t = 64)]
         connections: usize,
-        /// Open loop: so many a second, whatever the answers do. Without it each client waits for its answer.
-        #[arg(long)]
-        per_second: Option<f64>,
+        #[command(flatten)]
+        load: Load,
     },
-    /// From a change to its watchers.
+    /// From a change to its watchers, beside the bare server.
     Watch {
         #[command(flatten)]
         setting: Setting,
@@ -55,52 +61,107 @@ enum Command {
         #[arg(long, default_value_t = 200)]
         changes: usize,
     },
-    /// What a node weighs, and how fast it is back.
+    /// What a node of our own weighs, and how fast it is back.
     Memory {
         #[command(flatten)]
         setting: Setting,
         #[arg(long, default_value_t = 1_000_000)]
         instances: usize,
     },
-    /// What it costs to keep TTL leases.
+    /// What it costs a node of our own to keep TTL leases.
     Renew {
         #[command(flatten)]
         setting: Setting,
         #[arg(long, default_value_t = 200_000)]
         leases: usize,
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
     },
-    /// Serves the same bytes to every request: nothing but axum, nothing but tonic.
+    /// Serves recorded bytes with nothing but axum and tonic, until it is killed. The other commands start it.
+    #[command(hide = true)]
     Bare {
+        /// The folder that they are in.
         #[arg(long)]
-        http_body: PathBuf,
-        #[arg(long)]
-        grpc_body: PathBuf,
+        bytes: PathBuf,
     },
 }
 
 #[derive(Args, Clone)]
 struct Setting {
-    /// The binary under test.
-    #[arg(long, default_value = "target/release/thuban")]
-    thuban: PathBuf,
+    /// The binary under test; without it, the one beside this program.
+    #[arg(long)]
+    thuban: Option<PathBuf>,
+    /// Load a node that runs already, by its HTTP address; --node-grpc says the other.
+    #[arg(long, requires = "node_grpc", value_name = "ADDR")]
+    node_http: Option<String>,
+    #[arg(long, requires = "node_http", value_name = "ADDR")]
+    node_grpc: Option<String>,
+    /// Its process id: without it nothing is known of its CPU time.
+    #[arg(long, requires = "node_http")]
+    node_pid: Option<u32>,
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    #[arg(long, default_value_t = 2)]
-    repeats: usize,
+    /// The best of so many counts.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    repeats: u16,
+    /// Where the same goes as JSON; `bench` writes bench.json in the target folder without it.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[derive(Args, Clone)]
+struct Load {
+    /// Open loop: so many operations a second in all, whatever the answers do. Without it each client waits for its
+    /// answer.
+    #[arg(long, value_parser = per_second)]
+    per_second: Option<f64>,
+}
+
+fn per_second(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| format!("\"{text}\" is not a rate; allowed: a number above 0"))
+}
+
+impl Load {
+    fn pace(&self) -> Pace {
+        self.per_second.map_or(Pace::Closed, |per_second| Pace::Open { per_second })
+    }
 }
 
 impl Setting {
     fn plan(&self) -> Result<Plan> {
+        let own = std::env::current_exe()?;
+        let beside = own.with_file_name("thuban");
+        let thuban = self.thuban.as_ref().unwrap_or(&beside);
+        let thuban = thuban.canonicalize().with_context(|| format!("{}: run make build", thuban.display()))?;
+        let addresses = self.node_http.clone().zip(self.node_grpc.clone());
+        let running = addresses.map(|(http, grpc)| Running { http, grpc, pid: self.node_pid });
         pin_self(1)?;
         Ok(Plan {
-            thuban: self.thuban.canonicalize().with_context(|| format!("{}: run make build", self.thuban.display()))?,
-            own: std::env::current_exe()?,
+            thuban,
+            own,
+            running,
             core: 0,
             warm_up: Duration::from_secs(1),
             span: Duration::from_secs(self.seconds),
-            repeats: self.repeats,
+            repeats: usize::from(self.repeats),
         })
+    }
+
+    /// Prints the table, and writes the JSON where it is wanted.
+    fn report(&self, machine: Machine, lines: Vec<Line>, otherwise: Option<&Path>) -> Result<ExitCode> {
+        let report = Report { machine, lines };
+        print!("{}", report.table());
+        if let Some(path) = self.json.as_deref().or(otherwise) {
+            std::fs::write(path, report.json()).with_context(|| format!("write {}", path.display()))?;
+            eprintln!("written to {}", path.display());
+        }
+        let missed = report.missed();
+        if missed > 0 {
+            eprintln!("{missed} of the gates not met");
+        }
+        Ok(ExitCode::from(u8::from(missed > 0)))
     }
 }
 
@@ -111,158 +172,65 @@ fn pin_self(core: usize) -> Result<()> {
         return Ok(());
     }
     let pid = std::process::id().to_string();
-    let done = std::process::Command::new("taskset").args(["-cp", &core.to_string(), &pid]).output()?;
+    let done = std::process::Command::new("taskset").args(["-cp", &core.to_string(), &pid]).output();
+    let done = done.context("taskset, of util-linux, is needed to give server and load a core each")?;
     anyhow::ensure!(done.status.success(), "taskset: {}", String::from_utf8_lossy(&done.stderr));
     Ok(())
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    match Options::parse().command {
-        Command::Bench { setting, full, json } => bench(&setting, full, &json).await,
-        Command::Read { setting, instances } => print(read_lines(&setting.plan()?, instances).await?),
-        Command::Register { setting, connections, per_second } => {
-            let pace = per_second.map_or(Pace::Closed, |per_second| Pace::Open { per_second });
-            print(register_lines(&setting.plan()?, connections, pace).await?)
+async fn main() -> Result<ExitCode> {
+    let machine = Machine::this();
+    let (setting, lines) = match Options::parse().command {
+        Command::Bare { bytes } => {
+            bare::serve(Recorded::read(&bytes)?).await?;
+            return Ok(ExitCode::SUCCESS);
         }
-        Command::Watch { setting, watchers, changes } => print(watch_lines(&setting.plan()?, watchers, changes).await?),
-        Command::Memory { setting, instances } => print(memory_lines(&setting.plan()?, instances).await?),
-        Command::Renew { setting, leases } => print(renew_lines(&setting.plan()?, leases, 2).await?),
-        Command::Bare { http_body, grpc_body } => {
-            let (http, grpc) = read::bare_bodies(&http_body, &grpc_body)?;
-            loadtest::bare::serve(http, grpc).await
+        Command::Bench { setting, full, instances, leases } => {
+            let lines = bench(&setting, full, instances, leases).await?;
+            let path = std::env::current_exe()?.with_file_name("../bench.json");
+            return setting.report(machine, lines, Some(&path));
         }
-    }
+        Command::Read { setting, instances, load } => {
+            let lines = table::read(&setting.plan()?, instances, load.pace()).await?;
+            (setting, lines)
+        }
+        Command::Register { setting, connections, load } => {
+            let lines = table::register(&setting.plan()?, connections, load.pace()).await?;
+            (setting, lines)
+        }
+        Command::Watch { setting, watchers, changes } => {
+            let lines = table::watch(&setting.plan()?, watchers, changes).await?;
+            (setting, lines)
+        }
+        Command::Memory { setting, instances } => {
+            let lines = table::memory(&setting.plan()?, instances).await?;
+            (setting, lines)
+        }
+        Command::Renew { setting, leases, rounds } => {
+            let lines = table::renew(&setting.plan()?, leases, rounds).await?;
+            (setting, lines)
+        }
+    };
+    setting.report(machine, lines, None)
 }
 
-fn print(lines: Vec<Line>) -> Result<()> {
-    let report = Report { machine: loadtest::machine::Machine::this(), lines };
-    print!("{}", report.table());
-    Ok(())
-}
-
-async fn bench(setting: &Setting, full: bool, json: &PathBuf) -> Result<()> {
-    let machine = loadtest::machine::Machine::this();
+async fn bench(setting: &Setting, full: bool, instances: usize, leases: usize) -> Result<Vec<Line>> {
     let mut plan = setting.plan()?;
     if full {
         plan.span = Duration::from_secs(15);
         plan.repeats = 5;
     }
-    let mut lines = Vec::new();
     let told = |what: &str| eprintln!("{what} ...");
     told("reads");
-    lines.extend(read_lines(&plan, 10).await?);
+    let mut lines = table::read(&plan, 10, Pace::Closed).await?;
     told("registers");
-    lines.extend(register_lines(&plan, 64, Pace::Closed).await?);
+    lines.extend(table::register(&plan, 64, Pace::Closed).await?);
     told("changes to watchers");
-    lines.extend(watch_lines(&plan, 100, if full { 1_000 } else { 200 }).await?);
+    lines.extend(table::watch(&plan, 100, if full { 1_000 } else { 200 }).await?);
     told("memory");
-    lines.extend(memory_lines(&plan, 1_000_000).await?);
+    lines.extend(table::memory(&plan, instances).await?);
     told("leases");
-    lines.extend(renew_lines(&plan, 200_000, if full { 4 } else { 1 }).await?);
-    let report = Report { machine, lines };
-    print!("{}", report.table());
-    std::fs::write(json, report.json()).with_context(|| format!("write {}", json.display()))?;
-    eprintln!("written to {}", json.display());
-    Ok(())
-}
-
-fn line(
-    what: impl Into<String>,
-    figure: f64,
-    unit: &'static str,
-    gate: Option<Gate>,
-    detail: serde_json::Value,
-) -> Line {
-    Line { what: what.into(), figure, unit, gate, detail }
-}
-
-async fn read_lines(plan: &Plan, instances: usize) -> Result<Vec<Line>> {
-    let (http, grpc) = read::read(plan, instances).await?;
-    let mut lines = Vec::new();
-    for (door, ratio) in [("HTTP", http), ("gRPC", grpc)] {
-        let detail = serde_json::json!({"node": &ratio.node, "bare": &ratio.bare});
-        let what = format!("discover {instances}, {door}, of the bare server");
-        lines.push(line(what, ratio.share(), "of its req/CPU-s", Some(Gate::AtLeast(0.8)), detail));
-        lines.push(run_line(format!("discover {instances}, {door}, node"), &ratio.node, None));
-        lines.push(run_line(format!("discover {instances}, {door}, bare"), &ratio.bare, None));
-    }
+    lines.extend(table::renew(&plan, leases, if full { 4 } else { 3 }).await?);
     Ok(lines)
-}
-
-fn run_line(what: String, run: &Run, gate: Option<Gate>) -> Line {
-    line(what, run.per_cpu_second, "req/CPU-s", gate, serde_json::json!(run))
-}
-
-async fn register_lines(plan: &Plan, connections: usize, pace: Pace) -> Result<Vec<Line>> {
-    let http = register::http(plan, connections, pace).await?;
-    let session = register::session(plan, 4, 512).await?;
-    let mut lines = Vec::new();
-    for (what, run, gate) in [("HTTP", http, 15_000.0), ("Session", session, 60_000.0)] {
-        let detail = serde_json::json!(&run);
-        let gate = matches!(pace, Pace::Closed).then_some(Gate::AtLeast(gate));
-        lines.push(line(format!("register, ack=log, {what}"), run.per_second, "req/s", gate, detail));
-        lines.push(run_line(format!("register, ack=log, {what}"), &run, None));
-        lines.extend(latency_lines(&format!("register, ack=log, {what}"), &run.latency, None));
-    }
-    Ok(lines)
-}
-
-fn latency_lines(what: &str, latency: &Latency, gates: Option<(f64, f64)>) -> Vec<Line> {
-    let gate = |pick: fn((f64, f64)) -> f64| gates.map(pick).map(Gate::AtMost);
-    let detail = serde_json::json!(latency);
-    vec![
-        line(format!("{what}, p50"), latency.p50_ms, "ms", gate(|g| g.0), detail),
-        line(format!("{what}, p99"), latency.p99_ms, "ms", gate(|g| g.1), serde_json::Value::Null),
-    ]
-}
-
-async fn watch_lines(plan: &Plan, watchers: usize, changes: usize) -> Result<Vec<Line>> {
-    let seen = watch::watch(plan, watchers, changes, Duration::from_millis(20)).await?;
-    Ok(latency_lines(&format!("change to each of {} watchers", seen.watchers), &seen.latency, Some((5.0, 20.0))))
-}
-
-async fn memory_lines(plan: &Plan, instances: usize) -> Result<Vec<Line>> {
-    let small = memory::small(plan).await?;
-    let large = memory::large(plan, instances).await?;
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    let none = || serde_json::Value::Null;
-    let detail = serde_json::json!({
-        "fill_seconds": large.fill_seconds,
-        "landed_seconds": large.landed_seconds,
-        "bytes_each_after_restart": large.bytes_each_after_restart,
-    });
-    let count = large.instances;
-    Ok(vec![
-        line("an idle node", small.idle_bytes as f64 / 1e6, "MB", Some(Gate::AtMost(30.0)), none()),
-        line("10,000 instances, 100 watchers", mib(small.watched_bytes), "MiB", Some(Gate::AtMost(64.0)), none()),
-        line(format!("{count} instances"), large.bytes_each, "bytes each", Some(Gate::AtMost(600.0)), detail),
-        line(format!("{count} instances, after a restart"), large.bytes_each_after_restart, "bytes each", None, none()),
-        line(format!("{count} instances registered in"), large.fill_seconds, "s", None, none()),
-        line(format!("{count} instances landed in"), large.landed_seconds, "s", None, none()),
-        line(format!("{count} instances ready in"), large.restart_seconds, "s", Some(Gate::AtMost(15.0)), none()),
-    ])
-}
-
-async fn renew_lines(plan: &Plan, leases: usize, rounds: u32) -> Result<Vec<Line>> {
-    let kept = renew::renew(plan, leases, Duration::from_secs(15), rounds).await?;
-    let beyond = (kept.core_share - kept.receiving_share).max(0.0);
-    let detail = serde_json::json!({"core_share": kept.core_share, "receiving_share": kept.receiving_share});
-    Ok(vec![
-        line(
-            format!("{leases} leases renewed each 15 s"),
-            beyond * 100.0,
-            "% of a core beyond",
-            Some(Gate::AtMost(10.0)),
-            detail,
-        ),
-        line(
-            format!("{leases} leases renewed, all in"),
-            kept.core_share * 100.0,
-            "% of a core",
-            None,
-            serde_json::Value::Null,
-        ),
-        line("leases that lapsed meanwhile", kept.lapsed as f64, "", Some(Gate::AtMost(0.0)), serde_json::Value::Null),
-    ])
 }

@@ -41,7 +41,7 @@ pub struct Run {
     pub seconds: f64,
     /// Wall clock.
     pub per_second: f64,
-    /// Operations per CPU second of the server.
+    /// Operations per CPU second of the server; 0, as the next, where its process is not known.
     pub per_cpu_second: f64,
     pub cpu_us_each: f64,
     pub latency: Latency,
@@ -110,16 +110,17 @@ where
 {
     let cold = Instant::now();
     drive(clients, pace, cold, cold + warm_up, &client).await?;
-    let (cpu, start) = (server.cpu()?, Instant::now());
+    let (before, start) = (server.cpu()?, Instant::now());
     let histogram = drive(clients, pace, start, start + span, &client).await?;
-    let (cpu, elapsed) = (server.cpu()? - cpu, start.elapsed());
+    let elapsed = start.elapsed();
+    let cpu = server.cpu()?.zip(before).map(|(after, before)| after - before);
     let operations = histogram.len();
     Ok(Run {
         operations,
         seconds: elapsed.as_secs_f64(),
         per_second: operations as f64 / elapsed.as_secs_f64(),
-        per_cpu_second: operations as f64 / cpu.as_secs_f64().max(0.001),
-        cpu_us_each: cpu.as_secs_f64() * 1e6 / operations.max(1) as f64,
+        per_cpu_second: cpu.map_or(0.0, |cpu| operations as f64 / cpu.as_secs_f64().max(0.001)),
+        cpu_us_each: cpu.map_or(0.0, |cpu| cpu.as_secs_f64() * 1e6 / operations.max(1) as f64),
         latency: Latency::of(&histogram),
     })
 }

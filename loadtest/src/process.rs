@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// A server that is ready, on its own core.
+/// A server that is ready.
 pub struct Server {
-    child: Child,
+    /// `None`: it was running before, and goes on running.
+    child: Option<Child>,
+    pid: Option<u32>,
     pub http: String,
     pub grpc: String,
 }
@@ -29,8 +31,9 @@ impl Server {
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let address = |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)).map(str::to_owned);
-        match (address("http="), address("grpc=")) {
-            (Some(http), Some(grpc)) => Ok(Self { child, http, grpc }),
+        let (http, grpc, pid) = (address("http="), address("grpc="), Some(child.id()));
+        match (http, grpc) {
+            (Some(http), Some(grpc)) => Ok(Self { child: Some(child), pid, http, grpc }),
             _ => {
                 let _ = child.kill();
                 bail!("{} did not get ready: {line:?}", program.display())
@@ -38,30 +41,34 @@ impl Server {
         }
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// One that runs already. Without its process id nothing is known of its CPU time.
+    pub fn running(http: String, grpc: String, pid: Option<u32>) -> Self {
+        Self { child: None, pid, http, grpc }
     }
 
-    /// CPU time of all its threads until now, user and system.
-    pub fn cpu(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
+    /// CPU time of all its threads until now, user and system; `None` of a process that is not known.
+    pub fn cpu(&self) -> Result<Option<Duration>> {
+        let Some(pid) = self.pid else { return Ok(None) };
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // The name, in parentheses, may hold blanks; utime and stime are the 14th and 15th field.
         let rest = stat.rsplit_once(") ").context("a stat line")?.1;
         let ticks = rest.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-        Ok(Duration::from_millis(ticks * 10))
+        Ok(Some(Duration::from_millis(ticks * 10)))
     }
 
     pub fn rss_bytes(&self) -> Result<u64> {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid()))?;
+        let pid = self.pid.context("the process id of the server")?;
+        let statm = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;
         let pages = statm.split(' ').nth(1).context("a statm line")?.parse::<u64>()?;
         Ok(pages * 4096)
     }
 
-    /// SIGTERM, and the time until it has ended.
+    /// SIGTERM, and the time until it has ended. One that ran before is left alone.
     pub fn stop(mut self) -> Result<Duration> {
         let started = Instant::now();
-        Command::new("kill").arg(self.pid().to_string()).status()?;
-        while self.child.try_wait()?.is_none() {
+        let Some(child) = &mut self.child else { return Ok(Duration::ZERO) };
+        Command::new("kill").arg(child.id().to_string()).status()?;
+        while child.try_wait()?.is_none() {
             if started.elapsed() > Duration::from_secs(60) {
                 bail!("the server did not stop within 60 s");
             }
@@ -73,7 +80,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }

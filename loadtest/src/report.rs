@@ -72,7 +72,8 @@ impl Report {
         serde_json::to_string_pretty(self).expect("plain values")
     }
 
-    pub fn is_met(&self) -> bool {
-        self.lines.iter().all(Line::is_met)
+    /// How many gates are not met.
+    pub fn missed(&self) -> usize {
+        self.lines.iter().filter(|line| !line.is_met()).count()
     }
 }

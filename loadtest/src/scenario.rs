@@ -2,11 +2,13 @@
 
 pub mod memory;
 pub mod read;
+pub mod record;
 pub mod register;
 pub mod renew;
 pub mod watch;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,6 +16,7 @@ use schemas::thuban::v1::registry_client::RegistryClient;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::http::{Connection, request};
+use crate::measure::Run;
 use crate::process::Server;
 
 /// How a benchmark is run.
@@ -23,6 +26,8 @@ pub struct Plan {
     pub thuban: PathBuf,
     /// This program, which serves as the bare server too.
     pub own: PathBuf,
+    /// A node that runs already and is loaded in place of one of our own, and its process id.
+    pub running: Option<Running>,
     /// The core of the server; the loader has the others.
     pub core: usize,
     pub warm_up: Duration,
@@ -31,24 +36,72 @@ pub struct Plan {
     pub repeats: usize,
 }
 
-/// A node on the embedded default, in a directory of its own that goes with it.
+#[derive(Clone, Debug)]
+pub struct Running {
+    pub http: String,
+    pub grpc: String,
+    pub pid: Option<u32>,
+}
+
+/// A node, on the embedded default in a directory of its own that goes with it, unless it runs already.
 pub struct Node {
     pub server: Server,
-    pub directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
+}
+
+/// A node beside a bare server that answers the same bytes.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    pub node: Run,
+    pub bare: Run,
+}
+
+impl Pair {
+    /// Operations per CPU second of the node, as a share of the bare server's.
+    pub fn share(&self) -> f64 {
+        self.node.per_cpu_second / self.bare.per_cpu_second
+    }
+
+    /// Keeps the best of each side: what disturbs a run only ever makes it worse.
+    fn better(best: Option<Self>, new: Self) -> Self {
+        let pick = |old: Run, new: Run| if new.per_cpu_second > old.per_cpu_second { new } else { old };
+        match best {
+            Some(old) => Self { node: pick(old.node, new.node), bare: pick(old.bare, new.bare) },
+            None => new,
+        }
+    }
 }
 
 impl Plan {
     pub fn node(&self) -> Result<Node> {
+        if let Some(Running { http, grpc, pid }) = self.running.clone() {
+            return Ok(Node { server: Server::running(http, grpc, pid), _directory: None });
+        }
         let directory = tempfile::tempdir()?;
         let server = self.node_in(directory.path())?;
-        Ok(Node { server, directory })
+        Ok(Node { server, _directory: Some(directory) })
     }
 
+    /// A node of our own, whatever else runs.
     pub fn node_in(&self, directory: &Path) -> Result<Server> {
         let directory = directory.to_str().context("a path of text")?;
         let arguments = ["serve", "--data-dir", directory, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"];
         Server::start(&self.thuban, &[&arguments[..], &["--log-level", "warn"]].concat(), self.core)
     }
+
+    /// A bare server that answers what a node answers where `instances` instances are registered.
+    pub async fn bare(&self, instances: usize) -> Result<Server> {
+        let folder = tempfile::tempdir()?;
+        record::record(self, instances).await?.write(folder.path())?;
+        let bytes = folder.path().to_str().context("a path of text")?;
+        Server::start(&self.own, &["bare", "--bytes", bytes], self.core)
+    }
+}
+
+/// A number that this process has not used: what is registered under it is new.
+pub fn unused() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The body of a register, with as many metadata keys.

@@ -1,94 +1,47 @@
-//! Discovery of one service of ten instances, beside a bare server that answers the same bytes.
+//! Discovery of one service, beside a bare server that answers the same bytes.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use anyhow::{Result, ensure};
-use bytes::Bytes;
-use prost::Message;
+use anyhow::{Context, Result, ensure};
 use schemas::thuban::v1::DiscoverRequest;
 
-use super::{LONG, Plan, fill, grpc, instances_path};
+use super::{LONG, Pair, Plan, fill, grpc, instances_path};
 use crate::http::{Connection, request};
 use crate::measure::{Pace, Run, run};
 use crate::process::Server;
 
 const CONNECTIONS: usize = 32;
 
-pub struct Ratio {
-    pub node: Run,
-    pub bare: Run,
+pub struct Read {
+    pub http: Pair,
+    pub grpc: Pair,
 }
 
-impl Ratio {
-    /// Requests per CPU second of the node, as a share of the bare server's.
-    pub fn share(&self) -> f64 {
-        self.node.per_cpu_second / self.bare.per_cpu_second
-    }
-}
-
-pub async fn read(plan: &Plan, instances: usize) -> Result<(Ratio, Ratio)> {
+pub async fn read(plan: &Plan, instances: usize, pace: Pace) -> Result<Read> {
     let node = plan.node()?;
-    let service = "orders".to_owned();
-    fill(&node.server.http, std::slice::from_ref(&service), instances, 5, LONG).await?;
-    let web = Connection::open(&node.server.http)
-        .await?
-        .call(&request("GET", &instances_path(&service), ""))
-        .await?
-        .body
-        .to_vec();
-    let asked = DiscoverRequest { namespace: "default".into(), service: service.clone(), ..Default::default() };
-    let rpc = grpc(&node.server.grpc).await?.discover(asked).await?.into_inner();
-    ensure!(rpc.items.len() == instances, "{} of {instances} instances", rpc.items.len());
-    let bare = start_bare(plan, &web, &rpc.encode_to_vec())?;
-    let (mut http_ratio, mut grpc_ratio) = (None, None);
+    fill(&node.server.http, &["orders".to_owned()], instances, 5, LONG).await?;
+    let bare = plan.bare(instances).await?;
+    let (mut web, mut rpc) = (None, None);
     for _ in 0..plan.repeats {
-        better(
-            &mut http_ratio,
-            Ratio {
-                node: http_run(plan, &node.server, web.len()).await?,
-                bare: http_run(plan, &bare, web.len()).await?,
-            },
-        );
-        better(
-            &mut grpc_ratio,
-            Ratio {
-                node: grpc_run(plan, &node.server, instances).await?,
-                bare: grpc_run(plan, &bare, instances).await?,
-            },
-        );
+        let of_node = http_run(plan, &node.server, pace).await?;
+        web = Some(Pair::better(web, Pair { node: of_node, bare: http_run(plan, &bare, pace).await? }));
+        let of_node = grpc_run(plan, &node.server, instances, pace).await?;
+        rpc = Some(Pair::better(rpc, Pair { node: of_node, bare: grpc_run(plan, &bare, instances, pace).await? }));
     }
-    match (http_ratio, grpc_ratio) {
-        (Some(http), Some(grpc)) => Ok((http, grpc)),
-        _ => anyhow::bail!("nothing was measured: repeats is 0"),
-    }
+    let nothing = "repeats is 0: nothing was measured";
+    Ok(Read { http: web.context(nothing)?, grpc: rpc.context(nothing)? })
 }
 
-/// Keeps the best of each side: what disturbs a run only ever makes it worse.
-fn better(best: &mut Option<Ratio>, new: Ratio) {
-    let pick = |old: &Run, new: Run| if new.per_cpu_second > old.per_cpu_second { new } else { old.clone() };
-    *best = Some(match best.take() {
-        Some(old) => Ratio { node: pick(&old.node, new.node), bare: pick(&old.bare, new.bare) },
-        None => new,
-    });
-}
-
-fn start_bare(plan: &Plan, web: &[u8], rpc: &[u8]) -> Result<Server> {
-    let directory = tempfile::tempdir()?;
-    let (http, grpc) = (directory.path().join("http"), directory.path().join("grpc"));
-    std::fs::write(&http, web)?;
-    std::fs::write(&grpc, rpc)?;
-    let (http, grpc) = (http.to_string_lossy().into_owned(), grpc.to_string_lossy().into_owned());
-    Server::start(&plan.own, &["bare", "--http-body", &http, "--grpc-body", &grpc], plan.core)
-}
-
-async fn http_run(plan: &Plan, server: &Server, length: usize) -> Result<Run> {
+async fn http_run(plan: &Plan, server: &Server, pace: Pace) -> Result<Run> {
     let wanted: Arc<[u8]> = request("GET", &instances_path("orders"), "").into();
     let address: Arc<str> = server.http.as_str().into();
-    run(server, CONNECTIONS, Pace::Closed, plan.warm_up, plan.span, move |_, mut timer, end| {
+    let length = Connection::open(&address).await?.call(&wanted).await?.body.len();
+    run(server, CONNECTIONS, pace, plan.warm_up, plan.span, move |_, mut timer, end| {
         let (wanted, address) = (wanted.clone(), address.clone());
         async move {
             let mut connection = Connection::open(&address).await?;
-            while std::time::Instant::now() < end {
+            while Instant::now() < end {
                 let begun = timer.begin().await;
                 let answer = connection.call(&wanted).await?;
                 ensure!(answer.status == 200 && answer.body.len() == length, "answered {} bytes", answer.body.len());
@@ -100,14 +53,14 @@ async fn http_run(plan: &Plan, server: &Server, length: usize) -> Result<Run> {
     .await
 }
 
-async fn grpc_run(plan: &Plan, server: &Server, instances: usize) -> Result<Run> {
+async fn grpc_run(plan: &Plan, server: &Server, instances: usize, pace: Pace) -> Result<Run> {
     let address: Arc<str> = server.grpc.as_str().into();
-    run(server, CONNECTIONS, Pace::Closed, plan.warm_up, plan.span, move |_, mut timer, end| {
+    run(server, CONNECTIONS, pace, plan.warm_up, plan.span, move |_, mut timer, end| {
         let address = address.clone();
         async move {
             let mut client = grpc(&address).await?;
             let asked = DiscoverRequest { namespace: "default".into(), service: "orders".into(), ..Default::default() };
-            while std::time::Instant::now() < end {
+            while Instant::now() < end {
                 let begun = timer.begin().await;
                 let reply = client.discover(asked.clone()).await?.into_inner();
                 ensure!(reply.items.len() == instances, "{} instances", reply.items.len());
@@ -117,9 +70,4 @@ async fn grpc_run(plan: &Plan, server: &Server, instances: usize) -> Result<Run>
         }
     })
     .await
-}
-
-/// The bodies of a bare server, from the files that [`start_bare`] wrote.
-pub fn bare_bodies(http: &std::path::Path, grpc: &std::path::Path) -> Result<(Bytes, Bytes)> {
-    Ok((std::fs::read(http)?.into(), std::fs::read(grpc)?.into()))
 }

@@ -1,4 +1,4 @@
-//! From a change to its subscribers.
+//! From a change to its subscribers, beside a bare server that sends the same bytes to as many.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,25 +9,34 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use super::{LONG, Plan, instances_path, provider};
+use super::{LONG, Plan, instances_path, provider, unused};
 use crate::http::{Connection, request};
 use crate::measure::{Latency, histogram};
+use crate::process::Server;
 
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct Propagation {
     pub watchers: usize,
     pub changes: usize,
     /// From the moment the register is sent to each watcher's having read the event.
     pub latency: Latency,
+    /// CPU time of the server for each event that a watcher read; 0 where its process is not known.
+    pub cpu_us_each: f64,
 }
 
-/// Server-sent events, read as they come: the revision of each change event, with the time it was read.
-struct Events {
+/// Server-sent events, read as they come.
+pub(super) struct Events {
     stream: TcpStream,
     text: Vec<u8>,
 }
 
+pub(super) struct Event {
+    pub(super) id: String,
+    pub(super) text: Vec<u8>,
+}
+
 impl Events {
-    async fn open(address: &str, service: &str) -> Result<Self> {
+    pub(super) async fn open(address: &str, service: &str) -> Result<Self> {
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let path = format!("/v1/namespaces/default/services/{service}/watch");
@@ -35,14 +44,17 @@ impl Events {
         Ok(Self { stream, text: Vec::new() })
     }
 
-    /// The `id` of the next event named `name`.
-    async fn next(&mut self, name: &str) -> Result<String> {
+    /// The next event named `name`. Reads over what frames the chunks of the body: no line of an event looks like it.
+    pub(super) async fn next(&mut self, name: &str) -> Result<Event> {
         loop {
             while let Some(at) = self.text.windows(2).position(|pair| pair == b"\n\n") {
-                let event = String::from_utf8(self.text.drain(..at + 2).collect())?;
-                let field = |key: &str| event.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+                let block: Vec<u8> = self.text.drain(..at + 2).collect();
+                let text = std::str::from_utf8(&block)?;
+                let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
                 if field("event:") == Some(name) {
-                    return Ok(field("id:").unwrap_or_default().to_owned());
+                    let fields = text.lines().filter(|line| line.contains(": "));
+                    let clean: String = fields.flat_map(|line| [line, "\n"]).chain(["\n"]).collect();
+                    return Ok(Event { id: field("id:").unwrap_or_default().to_owned(), text: clean.into_bytes() });
                 }
             }
             ensure!(self.stream.read_buf(&mut self.text).await? > 0, "the stream ended");
@@ -50,46 +62,68 @@ impl Events {
     }
 }
 
+pub struct Beside {
+    pub node: Propagation,
+    pub bare: Propagation,
+}
+
 /// `changes` changes, one each `every`, with `watchers` watchers of the service.
-pub async fn watch(plan: &Plan, watchers: usize, changes: usize, every: Duration) -> Result<Propagation> {
+pub async fn watch(plan: &Plan, watchers: usize, changes: usize, every: Duration) -> Result<Beside> {
     let node = plan.node()?;
-    let address: Arc<str> = node.server.http.as_str().into();
+    let of_node = propagate(&node.server, watchers, changes, every, true).await?;
+    let bare = plan.bare(1).await?;
+    Ok(Beside { node: of_node, bare: propagate(&bare, watchers, changes, every, false).await? })
+}
+
+async fn propagate(
+    server: &Server,
+    watchers: usize,
+    changes: usize,
+    every: Duration,
+    is_true: bool,
+) -> Result<Propagation> {
+    let service = format!("watched-{}", unused());
+    let address: Arc<str> = server.http.as_str().into();
     let mut writer = Connection::open(&address).await?;
-    put(&mut writer, 0).await?;
+    put(&mut writer, &service).await?;
     let (seen, mut all_seen) = mpsc::channel::<(String, Instant)>(watchers * 4);
     let mut tasks = Vec::new();
     for _ in 0..watchers {
-        let mut events = Events::open(&address, "orders").await?;
+        let mut events = Events::open(&address, &service).await?;
         events.next("snapshot").await?;
         let seen = seen.clone();
         tasks.push(tokio::spawn(async move {
             for _ in 0..changes {
-                let id = events.next("change").await?;
-                seen.send((id, Instant::now())).await?;
+                let event = events.next("change").await?;
+                seen.send((event.id, Instant::now())).await?;
             }
             anyhow::Ok(())
         }));
     }
     let mut latencies: Histogram<u64> = histogram();
-    for change in 1..=changes {
+    let cpu = server.cpu()?;
+    for _ in 0..changes {
         let sent = Instant::now();
-        let revision = put(&mut writer, change).await?;
+        let revision = put(&mut writer, &service).await?;
         for _ in 0..watchers {
             let (id, at) = all_seen.recv().await.context("every watcher sees every change")?;
-            ensure!(id == revision, "a watcher is at {id}, the change was {revision}");
+            ensure!(id == revision || !is_true, "a watcher is at {id}, the change was {revision}");
             latencies.saturating_record(at.duration_since(sent).as_micros() as u64);
         }
         tokio::time::sleep(every).await;
     }
+    let cpu = server.cpu()?.zip(cpu).map(|(after, before)| after - before).unwrap_or_default();
     for task in tasks {
         task.await??;
     }
-    Ok(Propagation { watchers, changes, latency: Latency::of(&latencies) })
+    let cpu_us_each = cpu.as_secs_f64() * 1e6 / (changes * watchers).max(1) as f64;
+    Ok(Propagation { watchers, changes, latency: Latency::of(&latencies), cpu_us_each })
 }
 
-/// Registers instance `n`; the revision.
-async fn put(connection: &mut Connection, n: usize) -> Result<String> {
-    let path = format!("{}/i-{n}", instances_path("orders"));
+/// Registers a new instance; the revision.
+async fn put(connection: &mut Connection, service: &str) -> Result<String> {
+    let n = unused();
+    let path = format!("{}/i-{n}", instances_path(service));
     let answer = connection.call(&request("PUT", &path, &provider(n, 2, LONG))).await?;
     let body: serde_json::Value = serde_json::from_slice(answer.body)?;
     ensure!(matches!(answer.status, 200 | 201), "{} {body}", answer.status);
