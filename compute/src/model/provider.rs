@@ -69,8 +69,8 @@ impl Provider {
             }
         }
         check_ports(&spec.ports)?;
-        let metadata = Metadata::new(&spec.metadata)?;
-        Ok(Self { packed: pack(spec, &metadata), lease: spec.lease.clone(), port, weight })
+        Metadata::check(&spec.metadata)?;
+        Ok(Self { packed: pack(spec), lease: spec.lease.clone(), port, weight })
     }
 
     pub fn host(&self) -> &str {
@@ -261,8 +261,9 @@ impl<'a> Packed<'a> {
     }
 }
 
-fn pack(spec: &ProviderSpec, metadata: &Metadata) -> Box<[u8]> {
-    let mut out = Vec::with_capacity(64 + metadata.bytes());
+fn pack(spec: &ProviderSpec) -> Box<[u8]> {
+    let pairs: usize = spec.metadata.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
+    let mut out = Vec::with_capacity(96 + pairs);
     let labels = [&spec.host, &spec.protocol, &spec.version, &spec.zone, &spec.region];
     labels.into_iter().for_each(|label| put_text(&mut out, label));
     put_text(&mut out, spec.incarnation.as_deref().unwrap_or(""));
@@ -271,8 +272,8 @@ fn pack(spec: &ProviderSpec, metadata: &Metadata) -> Box<[u8]> {
         put_text(&mut out, name);
         put_number(&mut out, *port as usize);
     }
-    put_number(&mut out, metadata.len());
-    for (key, value) in metadata.iter() {
+    put_number(&mut out, spec.metadata.len());
+    for (key, value) in &spec.metadata {
         put_text(&mut out, key);
         put_text(&mut out, value);
     }

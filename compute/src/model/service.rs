@@ -12,6 +12,12 @@ pub struct Metadata(Box<[(Box<str>, Box<str>)]>);
 
 impl Metadata {
     pub fn new(pairs: &BTreeMap<String, String>) -> Result<Self, Invalid> {
+        Self::check(pairs)?;
+        Ok(Self(pairs.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect()))
+    }
+
+    /// Whether `pairs` are within the limits.
+    pub(super) fn check(pairs: &BTreeMap<String, String>) -> Result<(), Invalid> {
         if pairs.len() > METADATA_KEYS_MAX {
             return Err(Invalid::new("metadata", format!("{} keys", pairs.len()), "at most 64 keys"));
         }
@@ -23,11 +29,11 @@ impl Metadata {
             text::prose("metadata", value, METADATA_VALUE_BYTES_MAX)
                 .map_err(|wrong| Invalid { field: format!("metadata.{key}").into(), ..wrong })?;
         }
-        let whole = Self(pairs.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect());
-        if whole.bytes() > METADATA_BYTES_MAX {
-            return Err(Invalid::new("metadata", format!("{} bytes", whole.bytes()), "at most 16384 bytes in all"));
+        let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if bytes > METADATA_BYTES_MAX {
+            return Err(Invalid::new("metadata", format!("{bytes} bytes"), "at most 16384 bytes in all"));
         }
-        Ok(whole)
+        Ok(())
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -40,11 +46,6 @@ impl Metadata {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// Bytes of all keys and values.
-    pub fn bytes(&self) -> usize {
-        self.iter().map(|(key, value)| key.len() + value.len()).sum()
     }
 }
 
