@@ -4,11 +4,13 @@
 //! that has seen the position therefore finds views that are at least as new.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::command::KeptOverride;
 use crate::model::{Namespace, NamespaceRow, Position, Selector, ServiceKey, ServiceName};
 use crate::view::View;
 
@@ -33,10 +35,31 @@ pub struct Progress {
     pub landed: Position,
 }
 
+/// [`Progress`], for those who only look.
+#[derive(Default)]
+struct Reached {
+    applied: AtomicU64,
+    time_ms: AtomicU64,
+    landed: AtomicU64,
+}
+
+impl Reached {
+    fn load(&self) -> Progress {
+        let position = |at: &AtomicU64| Position::from_packed(at.load(Ordering::Acquire)).unwrap_or_default();
+        Progress {
+            applied: position(&self.applied),
+            time_ms: self.time_ms.load(Ordering::Acquire),
+            landed: position(&self.landed),
+        }
+    }
+}
+
 pub struct Directory {
     services: papaya::HashMap<ServiceKey, Arc<ArcSwap<View>>>,
     names: RwLock<Names>,
     selected: Selected,
+    kept: papaya::HashMap<ServiceKey, Arc<[KeptOverride]>>,
+    reached: Reached,
     progress: watch::Sender<Progress>,
 }
 
@@ -59,6 +82,8 @@ impl Directory {
             services: papaya::HashMap::new(),
             names: RwLock::default(),
             selected: Selected::new(limits),
+            kept: papaya::HashMap::new(),
+            reached: Reached::default(),
             progress: watch::Sender::new(Progress::default()),
         }
     }
@@ -79,8 +104,19 @@ impl Directory {
         if selector.is_everything() { view.clone() } else { self.selected.get(view, selector) }
     }
 
+    /// For those who wait for it.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
+    }
+
+    /// As of now, without a lock. Each part by itself: none goes back.
+    pub fn reached(&self) -> Progress {
+        self.reached.load()
+    }
+
+    /// What operators said of instances of the service that are gone, by id; without a lock.
+    pub fn kept_overrides(&self, service: &ServiceKey) -> Arc<[KeptOverride]> {
+        self.kept.pin().get(service).cloned().unwrap_or_default()
     }
 
     pub fn namespace(&self, namespace: &Namespace) -> Option<NamespaceRow> {
@@ -147,7 +183,23 @@ impl Directory {
         }
     }
 
+    /// Shows its figures to Prometheus.
+    pub(crate) fn gauge(&self) {
+        self.selected.gauge();
+    }
+
+    pub(crate) fn put_kept(&self, service: &ServiceKey, kept: Vec<KeptOverride>) {
+        let services = self.kept.pin();
+        if kept.is_empty() {
+            services.remove(service);
+        } else {
+            services.insert(service.clone(), kept.into());
+        }
+    }
+
     pub(crate) fn put_applied(&self, applied: Position, time_ms: u64) {
+        self.reached.applied.store(applied.packed(), Ordering::Release);
+        self.reached.time_ms.store(time_ms, Ordering::Release);
         self.progress.send_modify(|progress| {
             progress.applied = applied;
             progress.time_ms = time_ms;
@@ -155,6 +207,7 @@ impl Directory {
     }
 
     pub(crate) fn put_landed(&self, landed: Position) {
+        self.reached.landed.store(landed.packed(), Ordering::Release);
         self.progress.send_modify(|progress| progress.landed = landed);
     }
 

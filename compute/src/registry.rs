@@ -151,10 +151,10 @@ impl Registry {
 
     /// Waits until this node has applied `wanted`, at most 5 s: then [`Error::Behind`].
     pub async fn reach(&self, wanted: Revision) -> Result<(), Error> {
-        let mut progress = self.inner.directory.progress();
-        if progress.borrow().applied.last() >= wanted {
+        if self.progress().applied.last() >= wanted {
             return Ok(());
         }
+        let mut progress = self.inner.directory.progress();
         let reached = progress.wait_for(|progress| progress.applied.last() >= wanted);
         tokio::select! {
             reached = reached => reached.map(drop).map_err(|_| Error::NotReady("the node stops".to_owned())),
@@ -165,7 +165,7 @@ impl Registry {
     }
 
     pub fn progress(&self) -> Progress {
-        *self.inner.directory.progress().borrow()
+        self.inner.directory.reached()
     }
 
     pub fn namespace(&self, namespace: &Namespace) -> Result<NamespaceRow, Error> {
@@ -188,9 +188,9 @@ impl Registry {
         found.ok_or_else(|| Error::not_found(What::Namespace, namespace))
     }
 
-    /// Operators' words of a service that outlived their instances.
-    pub async fn kept_overrides(&self, service: &ServiceKey) -> Result<Vec<KeptOverride>, Error> {
-        self.inner.link.kept_overrides(service).await
+    /// Operators' words of a service that outlived their instances, by id.
+    pub fn kept_overrides(&self, service: &ServiceKey) -> Arc<[KeptOverride]> {
+        self.inner.directory.kept_overrides(service)
     }
 
     /// Opens a session for a connection of this node.

@@ -36,7 +36,7 @@ pub use verdict::{LogBroken, Refusal, Verdict};
 
 use dirty::Dirty;
 use origins::Origins;
-use timers::{Timer, Timers};
+use timers::Timers;
 use tombstones::Tombstones;
 
 /// Everything that the log says, and nothing else.
@@ -148,15 +148,13 @@ impl State {
                     session.leases.insert(key.instance(instance.id.clone()));
                 }
                 if let Some(at) = instance.operator.as_ref().and_then(|o| o.expires_at_ms) {
-                    self.timers.insert(at, Timer::Override(key.instance(instance.id.clone())));
+                    self.timers.set_override(&key.instance(instance.id.clone()), Some(at));
                 }
             }
-            if let Some(at) = service.collectable_at_ms() {
-                self.timers.insert(at, Timer::Service(key.clone()));
-            }
+            self.timers.set_service(key, service.collectable_at_ms());
         }
         for (key, kept) in &self.overrides {
-            self.timers.insert(kept.until_ms, Timer::Override(key.clone()));
+            self.timers.set_override(key, Some(kept.until_ms));
         }
         for (key, suspicion) in &self.suspicions {
             if let Some(instance) = self.services.get(&key.service).and_then(|s| s.get(&key.id)) {
@@ -222,10 +220,28 @@ impl State {
         self.sessions.len()
     }
 
-    /// Operators' words that outlived their instances.
+    /// Operators' words that outlived their instances, by id.
     pub fn kept_overrides(&self, service: &ServiceKey) -> Vec<KeptOverride> {
-        let kept = self.overrides.iter().filter(|(key, _)| key.service == *service);
+        let kept = self.kept_of(service);
         kept.map(|(key, row)| KeptOverride { instance: key.clone(), row: row.clone() }).collect()
+    }
+
+    fn kept_of(&self, service: &ServiceKey) -> impl Iterator<Item = (&InstanceKey, &OverrideRow)> {
+        let behind = self.overrides.range(service.first_instance()..);
+        behind.take_while(move |(key, _)| key.service == *service)
+    }
+
+    /// The services of which something is kept.
+    pub fn services_with_kept(&self) -> BTreeSet<ServiceKey> {
+        self.overrides.keys().map(|key| key.service.clone()).collect()
+    }
+
+    pub fn kept_count(&self) -> usize {
+        self.overrides.len()
+    }
+
+    pub fn tombstone_count(&self) -> usize {
+        self.tombstones.len()
     }
 
     /// What readers get of a service.

@@ -102,6 +102,11 @@ impl ServiceKey {
     pub fn instance(&self, id: InstanceId) -> InstanceKey {
         InstanceKey { service: self.clone(), id }
     }
+
+    /// Where the instances of the service begin in an order of keys: no id is empty, so it names none.
+    pub(crate) fn first_instance(&self) -> InstanceKey {
+        self.instance(InstanceId("".into()))
+    }
 }
 
 impl fmt::Display for ServiceKey {

@@ -230,7 +230,8 @@ impl Applier {
         stopping: bool,
     ) -> Event {
         let wake_at = self.wake_at();
-        self.planned = wake_at;
+        // Never in the past: what was due before it could be planned is no lateness of this node.
+        self.planned = wake_at.max(self.clock.mono_ms());
         let takes = self.staged.len() < STAGED_MAX;
         let appending = async {
             match self.in_flight.as_mut().map(|f| &mut f.progress) {
@@ -302,9 +303,6 @@ impl Applier {
             Signal::SessionHeld(session, epoch) => self.expiry.session_held(session, epoch, self.clock.mono_ms()),
             Signal::SessionLost(session, epoch) => self.expiry.session_lost(session, epoch, self.clock.mono_ms()),
             Signal::Check(word) => self.expiry.check(&word, self.clock.mono_ms()),
-            Signal::KeptOverrides(service, reply) => {
-                let _ = reply.send(self.state.kept_overrides(&service));
-            }
             Signal::ReleaseFreezes(caller, reply) => {
                 let released = self.release_freezes(&caller.author);
                 let _ = reply.send(released);

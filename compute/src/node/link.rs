@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::command::{Ack, Caller, Command, KeptOverride, Outcome};
+use crate::command::{Ack, Caller, Command, Outcome};
 use crate::error::Error;
-use crate::model::{FreezeScope, InstanceKey, LogIdentity, NodeIncarnation, Position, Revision, ServiceKey, SessionId};
+use crate::model::{FreezeScope, InstanceKey, LogIdentity, NodeIncarnation, Position, Revision, SessionId};
 
 /// Requests that wait for the applier; beyond it new work is shed.
 const REQUESTS_MAX: usize = 8_192;
@@ -31,7 +31,6 @@ pub(crate) enum Signal {
     SessionLost(SessionId, u32),
     /// What the probes of a checked lease come to.
     Check(CheckWord),
-    KeptOverrides(ServiceKey, oneshot::Sender<Vec<KeptOverride>>),
     ReleaseFreezes(Caller, oneshot::Sender<usize>),
     Drain,
 }
@@ -200,12 +199,6 @@ impl Link {
 
     pub(crate) fn put_status(&self, change: impl FnOnce(&mut NodeStatus)) {
         self.shared.status.send_modify(change);
-    }
-
-    pub(crate) async fn kept_overrides(&self, service: &ServiceKey) -> Result<Vec<KeptOverride>, Error> {
-        let (reply, kept) = oneshot::channel();
-        let _ = self.shared.signals.send(Signal::KeptOverrides(service.clone(), reply));
-        kept.await.map_err(|_| Error::NotReady("the node stops".to_owned()))
     }
 
     pub(crate) async fn release_freezes(&self, caller: &Caller) -> Result<usize, Error> {

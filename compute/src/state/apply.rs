@@ -4,7 +4,7 @@ mod instances;
 mod leases;
 mod services;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::{
@@ -25,6 +25,8 @@ pub struct Applied {
     pub verdicts: Vec<Verdict>,
     /// The services whose view changed, and how.
     pub touched: BTreeMap<ServiceKey, Vec<Record>>,
+    /// The services of which something is kept that was not, or no longer.
+    pub kept: BTreeSet<ServiceKey>,
     /// Namespaces made, described, or deleted (`None`).
     pub namespaces: Vec<(Namespace, Option<NamespaceRow>)>,
     /// For whoever keeps leases, in order.
@@ -213,6 +215,13 @@ impl Applying<'_> {
         self.state.dirty.instances.insert(key.clone());
         self.record(&key.service, Recorded::Put(instance.clone()));
         instance
+    }
+
+    /// What is kept of an instance has changed.
+    fn kept_changed(&mut self, key: &InstanceKey) {
+        self.state.dirty.overrides.insert(key.clone());
+        self.out.kept.insert(key.service.clone());
+        self.state.time_override(key);
     }
 
     fn removal(&self, reason: RemovalReason) -> Removal {

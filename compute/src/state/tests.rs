@@ -405,3 +405,45 @@ fn a_freeze_ends_with_a_service_that_is_collected() {
     assert_eq!(desk.end_what_is_due(), 1);
     assert!(desk.state.service(&orders()).is_none() && desk.state.freezes().next().is_none());
 }
+
+#[test]
+fn each_subject_has_one_timer_however_often_it_changes() {
+    let mut desk = Desk::new();
+    for _ in 0..200 {
+        desk.time_ms += 10;
+        desk.register(None);
+        let expires = Set::To(desk.time_ms + 86_400_000);
+        desk.operate(OperatorPatch { expires_at_ms: expires, keep_ms: Set::To(60_000), ..isolate() });
+        assert_eq!(desk.state.timer_count(), 1, "the operator's word; the service is in use");
+        desk.deregister();
+        assert_eq!(desk.state.timer_count(), 2, "what is kept, and the empty service");
+    }
+    assert_eq!(desk.state.next_due_ms(), Some(desk.time_ms + 60_000));
+    let patch = ServicePatch { description: Some("for orders".into()), ..ServicePatch::default() };
+    desk.run(Command::PutService { service: orders(), patch, expected: None });
+    assert_eq!(desk.state.timer_count(), 1, "a described service is not collected");
+    desk.run(Command::DeleteService { service: orders(), expected: None });
+    assert_eq!((desk.state.timer_count(), desk.state.kept_count()), (0, 0), "nothing is left to end");
+}
+
+#[test]
+fn only_the_overrides_of_a_service_go_with_it() {
+    let mut desk = Desk::new();
+    let keys = [("order", "z"), ("orders", " "), ("orders", "a"), ("orders2", "a")].map(|(service, id)| {
+        let key = InstanceKey::new("default", service, id).expect("good");
+        let provider = Box::new(Provider::new(&ProviderSpec::at("10.0.0.1", 1)).expect("good"));
+        desk.run(Command::Register { instance: key.clone(), provider, epoch: None, generation: None });
+        let patch = OperatorPatch { keep_ms: Set::To(60_000), ..isolate() };
+        desk.run(Command::Operate { instance: key.clone(), generation: None, patch });
+        let reason = RemovalReason::Deregistered;
+        desk.run(Command::Deregister { instance: key.clone(), generation: None, reason });
+        key
+    });
+    let kept = |desk: &Desk, key: &InstanceKey| -> Vec<_> {
+        desk.state.kept_overrides(&key.service).into_iter().map(|kept| kept.instance).collect()
+    };
+    assert_eq!(kept(&desk, &keys[1]), keys[1..3]);
+    desk.run(Command::DeleteService { service: orders(), expected: None });
+    assert_eq!(kept(&desk, &keys[1]), []);
+    assert_eq!((kept(&desk, &keys[0]), kept(&desk, &keys[3])), (vec![keys[0].clone()], vec![keys[3].clone()]));
+}

@@ -16,6 +16,10 @@ impl Tombstones {
         self.by_key.get(key)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
     pub(super) fn keys(&self) -> impl Iterator<Item = &InstanceKey> {
         self.by_key.keys()
     }

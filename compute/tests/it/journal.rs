@@ -258,6 +258,8 @@ fn a_node_that_boots_at_any_watermark_has_the_whole_state() {
                 let booted = State::load(loaded, IDENTITY).expect("the rows agree");
                 assert_eq!(sorted(booted.all_rows()), sorted(script.state.all_rows()));
                 assert_eq!(booted.log(), script.state.log());
+                let timers = |state: &State| (state.timer_count(), state.next_due_ms());
+                assert_eq!(timers(&booted), timers(&script.state));
             }
         }
     }

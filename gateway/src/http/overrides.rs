@@ -39,11 +39,10 @@ pub(super) async fn list_overrides(State(app): State<App>, request: Request<Body
     query.finish()?;
     call.may(Verb::Read, &service.namespace)?;
     reading.reach(&app, &mut call).await?;
-    let mut kept = app.registry.kept_overrides(&service).await?;
+    let mut kept = app.registry.kept_overrides(&service).to_vec();
     if kept.is_empty() && !app.registry.view(&service).exists() {
         return Ok(Problem::from(compute::Error::not_found(What::Service, &service)).into_response());
     }
-    kept.sort_unstable_by(|a, b| a.instance.id.cmp(&b.instance.id));
     if let Some(after) = &page.after {
         kept.retain(|one| one.instance.id.as_str() > after.as_str());
     }
@@ -68,7 +67,7 @@ pub(super) async fn get_override(State(app): State<App>, request: Request<Body>)
     query.finish()?;
     call.may(Verb::Read, &key.service.namespace)?;
     reading.reach(&app, &mut call).await?;
-    let kept = find(&app, &key).await?;
+    let kept = find(&app, &key)?;
     let basis = Basis { etag: Etag::of_revision(kept.row.operator.revision), overlay: 0 };
     if reading.has(&basis) {
         return Ok(basis.not_modified());
@@ -78,9 +77,9 @@ pub(super) async fn get_override(State(app): State<App>, request: Request<Body>)
     Ok(basis.json(StatusCode::OK, json.into_bytes()))
 }
 
-async fn find(app: &App, key: &InstanceKey) -> Result<KeptOverride, Problem> {
-    let kept = app.registry.kept_overrides(&key.service).await?;
-    let found = kept.into_iter().find(|one| one.instance == *key);
+fn find(app: &App, key: &InstanceKey) -> Result<KeptOverride, Problem> {
+    let kept = app.registry.kept_overrides(&key.service);
+    let found = kept.binary_search_by(|one| one.instance.cmp(key)).ok().map(|at| kept[at].clone());
     found.ok_or_else(|| compute::Error::not_found(What::Override, key).into())
 }
 

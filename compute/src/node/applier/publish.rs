@@ -18,6 +18,9 @@ impl Applier {
         for (key, _) in self.state.services() {
             self.directory.put_view(Arc::new(self.state.view(key)));
         }
+        for service in self.state.services_with_kept() {
+            self.directory.put_kept(&service, self.state.kept_overrides(&service));
+        }
         let log = self.state.log();
         self.hub.start(log.watermark);
         self.directory.put_applied(log.watermark, log.time_ms);
@@ -29,6 +32,9 @@ impl Applier {
     pub(super) fn publish(&mut self, applied: &Applied) {
         for (namespace, row) in applied.namespaces.iter().filter(|(_, row)| row.is_some()) {
             self.directory.put_namespace(namespace, row.clone());
+        }
+        for service in &applied.kept {
+            self.directory.put_kept(service, self.state.kept_overrides(service));
         }
         let mut publications = Vec::with_capacity(applied.touched.len());
         for (key, records) in &applied.touched {

@@ -163,6 +163,7 @@ impl Applier {
         metrics.freezes.set(freezes as f64);
         metrics.calls.set(self.calls.len() as f64);
         metrics.staged.set(self.staged.len() as f64);
+        self.directory.gauge();
         metrics.away.set(f64::from(u8::from(self.away.is_some())));
     }
 }

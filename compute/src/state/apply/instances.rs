@@ -9,7 +9,6 @@ use crate::model::{
 };
 use crate::watch::Recorded;
 
-use super::super::timers::Timer;
 use super::super::verdict::Refusal;
 use super::{Applying, LeaseEvent, Result};
 
@@ -45,10 +44,15 @@ impl Applying<'_> {
         if is_suspect {
             self.clear_suspicion(key, None);
         }
+        let has_word = new.operator.is_some() || old.as_ref().is_some_and(|old| old.operator.is_some());
+        let instance = self.put(key, new);
         if old.is_none() {
             self.state.instances += 1;
+            self.state.time_service(&key.service);
         }
-        let instance = self.put(key, new);
+        if has_word {
+            self.state.time_override(key);
+        }
         self.tell(event(key.clone(), instance));
         Ok(())
     }
@@ -108,11 +112,8 @@ impl Applying<'_> {
         let kept = self.state.overrides.get(key)?;
         let fits = kept.only_for.as_deref().is_none_or(|life| life.is_same_process_as(provider));
         let stands = kept.until_ms > self.time_ms && kept.operator.expires_at_ms.is_none_or(|at| at > self.time_ms);
-        self.state.dirty.overrides.insert(key.clone());
         let kept = self.state.overrides.remove(key)?;
-        if let Some(at) = kept.operator.expires_at_ms {
-            self.state.timers.insert(at, Timer::Override(key.clone()));
-        }
+        self.kept_changed(key);
         (fits && stands).then(|| Box::new(kept.operator))
     }
 
@@ -134,20 +135,22 @@ impl Applying<'_> {
         if self.state.suspicions.contains_key(key) {
             self.clear_suspicion(key, None);
         }
-        self.keep_override(key, &old, reason);
+        if let Some(operator) = old.operator.as_deref() {
+            self.keep_override(key, &old, operator, reason);
+            self.state.time_override(key);
+        }
         let tombstone = Tombstone { revision: self.revision, generation: old.generation };
         self.state.tombstones.insert(key.clone(), tombstone);
         self.state.dirty.tombstones.insert(key.clone());
         self.state.dirty.instances.insert(key.clone());
         self.record(&key.service, Recorded::Removed(key.id.clone(), removal));
         self.tell(LeaseEvent::Ended { key: key.clone(), generation: old.generation });
-        self.watch_empty(&key.service);
+        self.state.time_service(&key.service);
     }
 
     /// An operator's word outlives its instance as long as it was told to, and a little after an expiry, for the same
     /// process: it may only have been cut off.
-    fn keep_override(&mut self, key: &InstanceKey, old: &Instance, reason: RemovalReason) {
-        let Some(operator) = old.operator.as_deref() else { return };
+    fn keep_override(&mut self, key: &InstanceKey, old: &Instance, operator: &Operator, reason: RemovalReason) {
         let expired = reason == RemovalReason::Expired;
         let (keep_ms, only_for) = match operator.keep_ms {
             0 if expired => (KEEP_AFTER_EXPIRY_MS, Some(Box::new(old.provider.clone()))),
@@ -156,9 +159,8 @@ impl Applying<'_> {
         };
         let until_ms = self.time_ms.saturating_add(keep_ms).min(operator.expires_at_ms.unwrap_or(u64::MAX));
         let row = OverrideRow { operator: operator.clone(), until_ms, only_for };
-        self.state.timers.insert(until_ms, Timer::Override(key.clone()));
         self.state.overrides.insert(key.clone(), row);
-        self.state.dirty.overrides.insert(key.clone());
+        self.kept_changed(key);
     }
 
     fn leave_session(&mut self, key: &InstanceKey, old: &Instance) {
@@ -188,10 +190,8 @@ impl Applying<'_> {
     fn set_operator(&mut self, key: &InstanceKey, old: &Instance, operator: Option<&Operator>) {
         let revision = self.revision;
         let operator = operator.map(|o| Box::new(Operator { revision, set_at_ms: self.time_ms, ..o.clone() }));
-        if let Some(at) = operator.as_ref().and_then(|o| o.expires_at_ms) {
-            self.state.timers.insert(at, Timer::Override(key.clone()));
-        }
         self.put(key, Instance { operator, revision, ..old.clone() });
+        self.state.time_override(key);
     }
 
     pub(super) fn end_override(&mut self, key: &InstanceKey, operator: Revision) -> Result {
@@ -203,7 +203,7 @@ impl Applying<'_> {
         }
         if self.state.overrides.get(key).is_some_and(|kept| kept.operator.revision == operator) {
             self.state.overrides.remove(key);
-            self.state.dirty.overrides.insert(key.clone());
+            self.kept_changed(key);
             return Ok(());
         }
         Err(Refusal::Absent)

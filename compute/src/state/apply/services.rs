@@ -7,7 +7,6 @@ use crate::watch::Recorded;
 
 use super::super::NamespaceState;
 use super::super::service::Service;
-use super::super::timers::Timer;
 use super::super::verdict::Refusal;
 use super::{Applying, LeaseEvent, Result};
 
@@ -55,6 +54,7 @@ impl Applying<'_> {
         match (self.state.services.get_mut(key), base) {
             (Some(service), Base::At(base)) if service.row().settings_revision == base => {
                 service.describe(settings.clone(), self.revision);
+                self.state.time_service(key);
             }
             (None, Base::Absent(_)) if fresh => {
                 self.make_service(key, settings.clone(), false)?;
@@ -96,6 +96,7 @@ impl Applying<'_> {
             return Err(Refusal::NotEmpty);
         }
         self.state.services.remove(key);
+        self.state.time_service(key);
         // A freeze of what is gone holds nothing back; a service of the same name starts without it.
         let scope = FreezeScope::Service(key.clone());
         if self.state.freezes.remove(&scope).is_some() {
@@ -106,20 +107,12 @@ impl Applying<'_> {
             namespace.services -= 1;
         }
         // What was kept for instances of a service that is gone has nobody to speak of.
-        let kept: Vec<_> = self.state.overrides.keys().filter(|kept| kept.service == *key).cloned().collect();
+        let kept: Vec<_> = self.state.kept_of(key).map(|(key, _)| key.clone()).collect();
         for key in kept {
             self.state.overrides.remove(&key);
-            self.state.dirty.overrides.insert(key);
+            self.kept_changed(&key);
         }
         self.record(key, Recorded::Service);
         Ok(())
-    }
-
-    /// An implicit service that has just become empty will be collected.
-    pub(super) fn watch_empty(&mut self, key: &ServiceKey) {
-        let at = self.state.services.get(key).and_then(Service::collectable_at_ms);
-        if let Some(at) = at {
-            self.state.timers.insert(at, Timer::Service(key.clone()));
-        }
     }
 }

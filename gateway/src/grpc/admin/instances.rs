@@ -51,8 +51,7 @@ impl Admin<'_> {
         let key = convert::service(&asked.namespace, &asked.service)?;
         self.call.identity.may(Verb::Read, &key.namespace)?;
         let limit = limit(asked.limit)?;
-        let mut kept = self.registry().kept_overrides(&key).await?;
-        kept.sort_by(|one, other| one.instance.id.cmp(&other.instance.id));
+        let mut kept = self.registry().kept_overrides(&key).to_vec();
         kept.retain(|kept| kept.instance.id.as_str() > asked.cursor.as_str());
         let (kept, next_cursor) = page(kept, limit, |kept| kept.instance.id.to_string());
         let revision = self.revision();
