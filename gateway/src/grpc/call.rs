@@ -140,7 +140,7 @@ pub(super) fn messages(shared: &Shared, parts: &Parts, body: Body, method: Metho
         Size::Batch => shared.config.batch_bytes_max,
         Size::Names => shared.config.names_bytes_max,
     };
-    Ok(Messages::new(body, bytes_max))
+    Ok(Messages::new(body, bytes_max, &shared.unfinished))
 }
 
 /// The one message of a call; it must arrive in time.

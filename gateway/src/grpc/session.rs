@@ -7,7 +7,7 @@
 //! What a peer can make this node hold is bounded: 1,024 unanswered requests, the bytes and items in them, and what it
 //! does not read. At a bound the task stops reading, and HTTP/2 makes the peer stop sending.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -82,6 +82,25 @@ impl Cost {
     }
 }
 
+/// The requests that wait for their answer.
+#[derive(Default)]
+struct Unanswered {
+    ids: HashSet<u64>,
+    cost: Cost,
+}
+
+impl Unanswered {
+    fn add(&mut self, request_id: u64, cost: Cost) {
+        self.ids.insert(request_id);
+        self.cost.add(cost);
+    }
+
+    fn take(&mut self, request_id: u64, cost: Cost) {
+        self.ids.remove(&request_id);
+        self.cost.take(cost);
+    }
+}
+
 /// How a stream ends.
 enum End {
     /// The client is gone; nobody is left to tell.
@@ -106,7 +125,7 @@ struct Live {
     stream: Stream,
     out: Outgoing,
     outlet: Outlet,
-    unanswered: Cost,
+    unanswered: Unanswered,
     /// The last request was read; how the stream is to end once all is answered.
     ending: Option<End>,
     tending: Option<Tending>,
@@ -235,7 +254,7 @@ impl Live {
             watched: HashMap::new(),
             out: Outgoing::default(),
             outlet,
-            unanswered: Cost::default(),
+            unanswered: Unanswered::default(),
             ending: None,
             tending,
         }

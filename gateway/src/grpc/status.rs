@@ -81,6 +81,7 @@ impl From<Unreadable> for Problem {
             Unreadable::Malformed(_) | Unreadable::CutShort | Unreadable::Missing | Unreadable::Surplus => {
                 Code::InvalidArgument
             }
+            Unreadable::NoRoom => Code::Overloaded,
             Unreadable::Lost(_) => Code::RequestTimeout,
         };
         Self::new(code, unreadable.to_string())

@@ -17,6 +17,11 @@ use tonic::Status;
 
 use crate::admission::Permit;
 
+mod room;
+
+use room::Held;
+pub(crate) use room::Room;
+
 /// A flag and the length, in front of every message.
 pub(crate) const HEADER_BYTES: usize = 5;
 
@@ -35,6 +40,8 @@ pub(crate) enum Unreadable {
     Missing,
     #[error("the request holds more than one message")]
     Surplus,
+    #[error("all unfinished messages together are as large as this node allows; try again, in smaller messages")]
+    NoRoom,
     #[error("the connection was lost: {0}")]
     Lost(String),
 }
@@ -55,6 +62,7 @@ pub(crate) struct Messages<B> {
     chunk: Bytes,
     bytes_max: usize,
     ended: bool,
+    held: Held,
 }
 
 impl<B> Messages<B>
@@ -62,14 +70,19 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    pub(crate) fn new(body: B, bytes_max: usize) -> Self {
-        Self { body, partial: BytesMut::new(), chunk: Bytes::new(), bytes_max, ended: false }
+    pub(crate) fn new(body: B, bytes_max: usize, room: &Room) -> Self {
+        let held = Held::none_of(room.clone());
+        Self { body, partial: BytesMut::new(), chunk: Bytes::new(), bytes_max, ended: false, held }
     }
 
     /// The next message's bytes; `None` at the clean end of the request.
     pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Unreadable>> {
         loop {
-            if let Some(message) = self.take()? {
+            let taken = self.take()?;
+            if !self.held.set(self.partial.len()) {
+                return Poll::Ready(Err(Unreadable::NoRoom));
+            }
+            if let Some(message) = taken {
                 return Poll::Ready(Ok(Some(message)));
             }
             if self.ended {

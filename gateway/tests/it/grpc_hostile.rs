@@ -1,6 +1,7 @@
 //! Callers that are wrong, broken, slow or many.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,26 +21,26 @@ use crate::grpc_stream::Stream;
 use crate::grpc_world::{Wishes, World, ask, item, must_register, reason, register, soon, token_lines, with};
 
 const DISCOVER: &str = "/thuban.v1.Registry/Discover";
-const SESSION: &str = "/thuban.v1.Registry/Session";
+pub(crate) const SESSION: &str = "/thuban.v1.Registry/Session";
 
-fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[flag], &length[..], message].concat()
 }
 
 /// What came back: HTTP's status, gRPC's (of headers or trailers), and the data.
-struct Came {
+pub(crate) struct Came {
     http: StatusCode,
     headers: HeaderMap,
-    data: Bytes,
+    pub(crate) data: Bytes,
 }
 
 impl Came {
-    fn code(&self) -> Option<Code> {
+    pub(crate) fn code(&self) -> Option<Code> {
         self.headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()))
     }
 
-    fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         let text = self.headers.get("grpc-message").map_or("", |text| text.to_str().expect("percent-encoded"));
         percent_encoding::percent_decode_str(text).decode_utf8().expect("UTF-8").into_owned()
     }
@@ -53,11 +54,11 @@ fn request(path: &str) -> http::request::Builder {
 }
 
 /// One request over HTTP/2, as it is.
-async fn send<B>(world: &World, request: Request<B>) -> Came
+pub(crate) async fn send<B>(addr: SocketAddr, request: Request<B>) -> Came
 where
     B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
 {
-    let stream = TcpStream::connect(world.addr).await.expect("it listens");
+    let stream = TcpStream::connect(addr).await.expect("it listens");
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
     let connection = tokio::spawn(connection);
@@ -70,8 +71,8 @@ where
     Came { http: head.status, headers, data: body.to_bytes() }
 }
 
-async fn bytes(world: &World, path: &str, body: Vec<u8>) -> Came {
-    send(world, request(path).body(Full::new(Bytes::from(body))).unwrap()).await
+pub(crate) async fn bytes(world: &World, path: &str, body: Vec<u8>) -> Came {
+    send(world.addr, request(path).body(Full::new(Bytes::from(body))).unwrap()).await
 }
 
 fn question() -> Vec<u8> {
@@ -82,13 +83,13 @@ fn question() -> Vec<u8> {
 async fn what_is_not_grpc_is_told_so_in_http() {
     let world = World::new().await;
     let html = Request::builder().method(Method::POST).uri("http://thuban/").header("content-type", "text/html");
-    let came = send(&world, html.body(Full::new(Bytes::new())).unwrap()).await;
+    let came = send(world.addr, html.body(Full::new(Bytes::new())).unwrap()).await;
     assert_eq!(came.http, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let get = request(DISCOVER).method(Method::GET).body(Full::new(Bytes::new())).unwrap();
-    assert_eq!(send(&world, get).await.http, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(send(world.addr, get).await.http, StatusCode::METHOD_NOT_ALLOWED);
     let web = Request::builder().method(Method::POST).uri(format!("http://thuban{DISCOVER}"));
     let web = web.header("content-type", "application/grpc-web+proto").body(Full::new(Bytes::new())).unwrap();
-    assert_eq!(send(&world, web).await.http, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(send(world.addr, web).await.http, StatusCode::UNSUPPORTED_MEDIA_TYPE);
 }
 
 #[tokio::test]
@@ -168,11 +169,11 @@ async fn a_batch_may_be_large_and_no_larger() {
 async fn an_encoding_that_was_not_offered_is_named() {
     let world = World::new().await;
     let zipped = request(DISCOVER).header("grpc-encoding", "gzip").body(Full::new(Bytes::from(question()))).unwrap();
-    let came = send(&world, zipped).await;
+    let came = send(world.addr, zipped).await;
     assert_eq!(came.code(), Some(Code::Unimplemented));
     assert!(came.message().contains("gzip") && came.message().contains("identity"), "{}", came.message());
     let plain = request(DISCOVER).header("grpc-encoding", "identity").body(Full::new(Bytes::from(question()))).unwrap();
-    assert_eq!(send(&world, plain).await.code(), Some(Code::Ok));
+    assert_eq!(send(world.addr, plain).await.code(), Some(Code::Ok));
 }
 
 #[tokio::test]
@@ -186,7 +187,7 @@ async fn metadata_that_is_wrong_is_named() {
         ("thuban-client", ""),
     ] {
         let asked = request(DISCOVER).header(name, value).body(Full::new(Bytes::from(question()))).unwrap();
-        let came = send(&world, asked).await;
+        let came = send(world.addr, asked).await;
         assert_eq!(came.code(), Some(Code::InvalidArgument), "{name}: {value}");
         assert!(came.message().contains(name), "{}", came.message());
     }
@@ -200,7 +201,7 @@ async fn a_request_that_never_ends_is_given_up() {
         futures::stream::iter([start]),
         futures::stream::pending::<Result<Frame<Bytes>, Infallible>>(),
     ));
-    let came = world.until_done(send(&world, request(DISCOVER).body(body).unwrap())).await;
+    let came = world.until_done(send(world.addr, request(DISCOVER).body(body).unwrap())).await;
     assert_eq!(came.code(), Some(Code::DeadlineExceeded), "{}", came.message());
 }
 

@@ -10,13 +10,13 @@ use schemas::thuban::v1::watch_event::Event;
 use crate::grpc_stream::{Stream, goodbye, ping, watch};
 use crate::grpc_world::{World, ask, ids, item, made, must_register, permanent, soon};
 
-fn brief(id: &str) -> Request {
+pub(crate) fn brief(id: &str) -> Request {
     let items = vec![item("orders", id)];
     Request::Register(pb::RegisterRequest { items, brief: true, ..pb::RegisterRequest::default() })
 }
 
 /// Some calls there and back: whatever the server can do without anybody's help, it has done.
-async fn meanwhile(world: &World) {
+pub(crate) async fn meanwhile(world: &World) {
     let mut client = world.client().await;
     for _ in 0..50 {
         soon(client.discover(ask("nobody"))).await.expect("answered");

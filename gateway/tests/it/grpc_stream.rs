@@ -25,9 +25,14 @@ pub(crate) struct Stream {
 impl Stream {
     /// A stream on which nothing was said yet.
     pub(crate) async fn raw(client: &mut RegistryClient<Channel>) -> Self {
+        Self::begin(client).await.expect("it streams")
+    }
+
+    /// As [`Stream::raw`], where there may be no room for it.
+    pub(crate) async fn begin(client: &mut RegistryClient<Channel>) -> Result<Self, Status> {
         let (requests, sent) = mpsc::unbounded_channel();
-        let replies = soon(client.session(UnboundedReceiverStream::new(sent))).await.expect("it streams").into_inner();
-        Self { requests: Some(requests), replies, next_id: 0, kept: BTreeMap::new(), told: Vec::new() }
+        let replies = soon(client.session(UnboundedReceiverStream::new(sent))).await?.into_inner();
+        Ok(Self { requests: Some(requests), replies, next_id: 0, kept: BTreeMap::new(), told: Vec::new() })
     }
 
     /// A stream whose session is open.
@@ -45,6 +50,12 @@ impl Stream {
     pub(crate) fn say(&mut self, request_id: u64, request: Request) {
         let requests = self.requests.as_ref().expect("not half-closed");
         let _ = requests.send(pb::SessionRequest { request_id, request: Some(request) });
+    }
+
+    /// A request of no kind.
+    pub(crate) fn say_nothing(&mut self, request_id: u64) {
+        let requests = self.requests.as_ref().expect("not half-closed");
+        let _ = requests.send(pb::SessionRequest { request_id, request: None });
     }
 
     /// Sends without waiting for the answer; the request's id.

@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used, reason = "what a test unwraps in vain fails it, as it should")]
 mod grpc_admin;
 mod grpc_calls;
+mod grpc_flood;
 mod grpc_hostile;
 mod grpc_load;
+mod grpc_order;
 mod grpc_probes;
 mod grpc_relay;
 mod grpc_session;

@@ -20,14 +20,22 @@ impl Live {
     pub(super) fn ask(&mut self, request: pb::SessionRequest, bytes: usize) {
         let request_id = request.request_id;
         let answered = match request.request {
-            None => Err(Problem::missing("request", "one of the kinds that SessionRequest names")),
             Some(Request::Pong(_)) => return,
             Some(Request::Acknowledge(acknowledge)) if request_id == 0 => {
                 // Nobody waits for an answer: what can't be used is dropped.
                 let _ = self.acknowledge(&acknowledge);
                 return;
             }
-            Some(_) if request_id == 0 => Err(Problem::invalid("request_id", 0, "above 0")),
+            // There is no name under which it could be told what is wrong.
+            _ if request_id == 0 => {
+                self.ending = Some(End::Refused(Problem::invalid("request_id", 0, "above 0")));
+                return;
+            }
+            None => Err(Problem::missing("request", "one of the kinds that SessionRequest names")),
+            Some(_) if self.unanswered.ids.contains(&request_id) => {
+                let allowed = "different from that of every unanswered request";
+                Err(Problem::invalid("request_id", request_id, allowed))
+            }
             Some(request) => self.begin(request_id, request, bytes),
         };
         match answered {
@@ -70,7 +78,7 @@ impl Live {
         let cost = Cost { requests: 1, items: asked.items.len(), bytes };
         let (batch, commands) = Batch::register(asked.items, &self.call.identity, Some(self.stream))?;
         let kind = Kind::Register { brief: asked.brief };
-        self.unanswered.add(cost);
+        self.unanswered.add(request_id, cost);
         self.session.write(Pending { request_id, batch, kind, cost }, ack, commands);
         Ok(())
     }
@@ -80,7 +88,7 @@ impl Live {
         let cost = Cost { requests: 1, items: asked.items.len(), bytes };
         let caller: &Caller = self.session.caller();
         let (batch, commands) = Batch::deregister(&asked.items, &self.call.identity, caller)?;
-        self.unanswered.add(cost);
+        self.unanswered.add(request_id, cost);
         self.session.write(Pending { request_id, batch, kind: Kind::Deregister, cost }, ack, commands);
         Ok(())
     }
@@ -88,7 +96,7 @@ impl Live {
     fn renew(&mut self, request_id: u64, asked: &pb::RenewRequest, bytes: usize) -> Result<(), Problem> {
         let cost = Cost { requests: 1, items: asked.items.len(), bytes };
         let (batch, items) = Batch::renew(&asked.items, &self.call.identity)?;
-        self.unanswered.add(cost);
+        self.unanswered.add(request_id, cost);
         self.session.renew(Pending { request_id, batch, kind: Kind::Renew, cost }, items);
         Ok(())
     }

@@ -70,7 +70,7 @@ impl Live {
     }
 
     fn can_read(&self) -> bool {
-        self.ending.is_none() && !self.unanswered.is_at_limit() && self.out.gathered.len() < PIECE_BYTES
+        self.ending.is_none() && !self.unanswered.cost.is_at_limit() && self.out.gathered.len() < PIECE_BYTES
     }
 
     /// Takes the answers and events that are there, as long as there is room for them.
@@ -93,7 +93,7 @@ impl Live {
         match event {
             Event::Decided(decided) => decided.each(|pending, outcomes| {
                 let Pending { request_id, batch, kind, cost } = pending;
-                self.unanswered.take(cost);
+                self.unanswered.take(request_id, cost);
                 let reply = match kind {
                     Kind::Register { brief } => Reply::Registered(batch.registered(brief, outcomes)),
                     Kind::Deregister => Reply::Deregistered(batch.deregistered(outcomes)),
@@ -102,7 +102,7 @@ impl Live {
                 self.out.put(&pb::SessionReply { request_id, reply: Some(reply) });
             }),
             Event::Renewed(pending, outcomes) => {
-                self.unanswered.take(pending.cost);
+                self.unanswered.take(pending.request_id, pending.cost);
                 let reply = Reply::Renewed(pending.batch.renewed(&mut outcomes.into_iter()));
                 self.out.put(&pb::SessionReply { request_id: pending.request_id, reply: Some(reply) });
             }

@@ -8,7 +8,7 @@ use hyper::body::{Body, Frame};
 use proptest::prelude::*;
 use tonic_health::pb::HealthCheckRequest as Named;
 
-use super::{Messages, Reply, Unreadable, framed, put_framed, unframed};
+use super::{Messages, Reply, Room, Unreadable, framed, put_framed, unframed};
 
 /// A body of these chunks; an error is a lost connection.
 struct Chunks(VecDeque<Result<Bytes, &'static str>>);
@@ -31,12 +31,12 @@ fn named(name: &str) -> Named {
 }
 
 fn only(body: Chunks, bytes_max: usize) -> Result<Named, Unreadable> {
-    block_on(Messages::new(body, bytes_max).only())
+    block_on(Messages::new(body, bytes_max, &Room::new(usize::MAX)).only())
 }
 
 /// Everything that a request holds, or why the rest can't be read.
 fn all(body: Chunks, bytes_max: usize) -> (Vec<Named>, Option<Unreadable>) {
-    let mut messages = Messages::new(body, bytes_max);
+    let mut messages = Messages::new(body, bytes_max, &Room::new(usize::MAX));
     let mut read = Vec::new();
     loop {
         match block_on(std::future::poll_fn(|cx| messages.poll_message::<Named>(cx))) {
@@ -168,4 +168,44 @@ proptest! {
 /// Nothing here waits for anything.
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     work.now_or_never().expect("it is all there")
+}
+
+#[test]
+fn unfinished_messages_share_one_room() {
+    let room = Room::new(200 << 10);
+    let begin = |bytes: usize| {
+        let mut start = vec![0, 0, 0xff, 0xff, 0xff];
+        start.resize(5 + bytes, 0);
+        let chunks = Chunks(VecDeque::from([Ok(Bytes::from(start))]));
+        Messages::new(Unfinished(chunks), 32 << 20, &room)
+    };
+    let poll = |messages: &mut Messages<Unfinished>| {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        messages.poll_bytes(&mut cx)
+    };
+    let mut first = begin(150 << 10);
+    assert!(poll(&mut first).is_pending());
+    // What is small has its place all the same.
+    assert!(poll(&mut begin(50 << 10)).is_pending());
+    assert_eq!(poll(&mut begin(100 << 10)), Poll::Ready(Err(Unreadable::NoRoom)));
+    drop(first);
+    let mut again = begin(150 << 10);
+    assert!(poll(&mut again).is_pending());
+    // Once it is whole it is out of the room.
+    let rest = vec![0; 0x00ff_ffff - (150 << 10)];
+    again.body.0.0.push_back(Ok(Bytes::from(rest)));
+    assert!(matches!(poll(&mut again), Poll::Ready(Ok(Some(_)))));
+    assert!(poll(&mut begin(150 << 10)).is_pending());
+}
+
+/// A body that goes on, some time.
+struct Unfinished(Chunks);
+
+impl Body for Unfinished {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        if self.0.0.is_empty() { Poll::Pending } else { Pin::new(&mut self.0).poll_frame(cx) }
+    }
 }
