@@ -69,6 +69,7 @@ pub(crate) enum Command {
 
 /// What every client command takes.
 #[derive(Args, Clone)]
+#[command(next_help_heading = "Node and output")]
 pub(crate) struct Reach {
     /// The node to ask
     #[arg(
@@ -91,12 +92,18 @@ pub(crate) struct Reach {
 }
 
 #[derive(Args, Clone)]
+#[command(next_help_heading = "Node and output")]
 pub(crate) struct Within {
-    #[command(flatten)]
-    reach: Reach,
     /// The namespace
     #[arg(short, long, value_name = "NAME", env = "THUBAN_CLIENT_NAMESPACE", default_value = "default")]
     namespace: String,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// The options that may stand before the name of a command.
+pub(crate) fn flags() -> clap::Command {
+    Within::augment_args(clap::Command::new("thuban"))
 }
 
 /// How far a write must have come before it is answered.

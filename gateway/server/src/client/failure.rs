@@ -26,6 +26,15 @@ impl Failure {
             Self::OutputClosed => 0,
         }
     }
+
+    /// True when it may be over soon: who was served before tries again.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.is_passing(),
+            Self::Unreachable { .. } => true,
+            Self::Usage(_) | Self::OutputClosed => false,
+        }
+    }
 }
 
 /// A problem document, in the words of the node.
@@ -41,6 +50,11 @@ impl Refusal {
     pub(super) fn read(status: u16, body: &[u8]) -> Self {
         let document: Value = serde_json::from_slice(body).unwrap_or_default();
         Self::of(status, &document)
+    }
+
+    /// Not ready, overloaded, too fast: not what was asked is to blame.
+    pub(super) fn is_passing(&self) -> bool {
+        self.status >= 500 || self.status == 429
     }
 
     /// Also of one item of a batch, which has no words of its own for the status.

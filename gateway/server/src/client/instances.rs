@@ -40,19 +40,24 @@ pub(crate) struct Instances {
 
 /// Which instances are meant; without a filter it is all of them, the unhealthy and the isolated too.
 #[derive(Args)]
+#[command(next_help_heading = "Filters")]
 pub(crate) struct Filter {
     /// Healthy, not isolated, of a weight above 0
     #[arg(long, value_name = "BOOL")]
     usable: Option<bool>,
+    /// Its lease or its probes say that it lives
     #[arg(long, value_name = "BOOL")]
     healthy: Option<bool>,
+    /// An operator has taken it out
     #[arg(long, value_name = "BOOL")]
     isolated: Option<bool>,
+    /// Exactly this zone
     #[arg(long)]
     zone: Option<String>,
+    /// Exactly this version
     #[arg(long)]
     version: Option<String>,
-    /// May be repeated
+    /// Of exactly this metadata; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = json::pair)]
     metadata: Vec<(String, String)>,
 }
@@ -80,14 +85,24 @@ impl Instances {
         let place = self.filter.apply(Place::service(namespace, &self.service, &["instances"]));
         let found = node.get(&place).await?;
         output.items(&found, COLUMNS)?;
-        if found.get("protected").and_then(serde_json::Value::as_bool) == Some(true) && !output.is_json() {
+        if output.is_json() {
+            return Ok(());
+        }
+        if found.get("protected").and_then(serde_json::Value::as_bool) == Some(true) {
             eprintln!("protected: too few are healthy, so the unhealthy are listed too");
+        }
+        if json::items(&found).is_empty() {
+            eprintln!("{}", json::emptiness(&found));
         }
         Ok(())
     }
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  thuban deregister orders 10.0.0.7:8080
+  thuban deregister orders 10.0.0.7:8080 --generation 1.42.0
+      not if it was registered again since")]
 pub(crate) struct Deregister {
     /// The service
     service: String,
@@ -107,6 +122,8 @@ impl Deregister {
         let place = Place::service(&self.within.namespace, &self.service, &["instances", &self.id])
             .with("ack", self.acknowledged.ack.as_str())
             .with_some("generation", self.generation.as_ref());
-        self.within.reach.node()?.call(Method::DELETE, &place, None).await.map(drop)
+        let answered = self.within.reach.node()?.call(Method::DELETE, &place, None).await?;
+        let what = format!("{}/{} {}", self.within.namespace, self.service, self.id);
+        self.within.reach.output().removed(&what, &answered)
     }
 }

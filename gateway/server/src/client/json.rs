@@ -15,6 +15,18 @@ pub(super) fn items(value: &Value) -> &[Value] {
     value.get("items").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
+/// Why a view has no instances, as its proof says it.
+pub(super) fn emptiness(view: &Value) -> String {
+    match text(view, "/empty/reason").as_str() {
+        "" => "no instances".to_owned(),
+        "filtered" => "no instance passes the filter".to_owned(),
+        reason => {
+            let at = text(view, "/empty/last_removed_at");
+            format!("no instances; the last one went at {at} ({reason})")
+        }
+    }
+}
+
 /// Takes what is given into an object.
 pub(super) struct Object(Map<String, Value>);
 

@@ -26,6 +26,9 @@ const NAMESPACE_COLUMNS: &[Column] =
     &[("NAMESPACE", "/namespace"), ("CREATED", "/created_at"), ("DESCRIPTION", "/description")];
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  thuban services
+  thuban services --namespace team-a --prefix pay --output json")]
 pub(crate) struct Services {
     /// Only names that begin so
     #[arg(long, value_name = "TEXT")]
@@ -58,15 +61,20 @@ pub(crate) struct Namespaces {
 enum What {
     /// Make a namespace, or replace what is said of it
     Put {
+        /// The namespace
         name: String,
+        /// What it is for
         #[arg(long)]
         description: Option<String>,
-        /// May be repeated
+        /// What else is said of it; may be repeated
         #[arg(long, value_name = "KEY=VALUE", value_parser = json::pair)]
         metadata: Vec<(String, String)>,
     },
     /// Delete a namespace that holds no services
-    Delete { name: String },
+    Delete {
+        /// The namespace
+        name: String,
+    },
 }
 
 impl Namespaces {
@@ -83,7 +91,8 @@ impl Namespaces {
                 output.document(&node.call(Method::PUT, &place, Some(&body)).await?)
             }
             Some(What::Delete { name }) => {
-                node.call(Method::DELETE, &Place::new(&["v1", "namespaces", name]), None).await.map(drop)
+                let answered = node.call(Method::DELETE, &Place::new(&["v1", "namespaces", name]), None).await?;
+                output.removed(name, &answered)
             }
         }
     }

@@ -45,6 +45,12 @@ impl Status {
 }
 
 #[derive(Args)]
+#[command(after_help = "A node that drains answers reads and renewals, ends its streams, and refuses what is new
+until it is stopped.
+
+Examples:
+  thuban drain
+  thuban drain node-2 --server http://node-2:7800")]
 pub(crate) struct Drain {
     /// Name or incarnation of the node; without it the one that is asked
     name: Option<String>,

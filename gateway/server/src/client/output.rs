@@ -45,6 +45,18 @@ impl Output {
         lines.iter().try_for_each(|(name, value)| self.line(format!("{name:width$}  {value}").trim_end()))
     }
 
+    /// That something is gone; the node itself says nothing, unless less was reached than was asked.
+    pub(super) fn removed(self, what: &str, answered: &Value) -> Result<(), Failure> {
+        match (self.is_json(), answered) {
+            (true, Value::Null) => Ok(()),
+            (true, answered) => self.document(answered),
+            (false, Value::Null) => self.line(&format!("removed {}", cell(what))),
+            (false, answered) => {
+                self.line(&format!("removed {} (ack: {})", cell(what), cell(&json::text(answered, "/ack"))))
+            }
+        }
+    }
+
     /// Items, one a line; `document` is what holds them.
     pub(super) fn items(self, document: &Value, columns: &[Column]) -> Result<(), Failure> {
         if self.is_json() {

@@ -41,27 +41,31 @@ pub(crate) struct Register {
     /// Another port, by name; may be repeated
     #[arg(long = "named-port", value_name = "NAME=PORT", value_parser = json::pair)]
     ports: Vec<(String, String)>,
+    /// What is spoken there, such as http
     #[arg(long)]
     protocol: Option<String>,
-    /// Share of the load, 0 to 10000
+    /// Share of the load, 0 to 10000; without it 100
     #[arg(long)]
     weight: Option<u32>,
+    /// Of the program that runs there
     #[arg(long)]
     version: Option<String>,
+    /// Where it runs
     #[arg(long)]
     zone: Option<String>,
+    /// Where the zone is
     #[arg(long)]
     region: Option<String>,
-    /// May be repeated
+    /// What else is said of it; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = json::pair)]
     metadata: Vec<(String, String)>,
-    /// Another incarnation is another generation
+    /// Names the process: another one is another generation
     #[arg(long)]
     incarnation: Option<String>,
-    /// Unhealthy when it was not renewed for so long
+    /// Unhealthy when it was not renewed for so long; without it 15000
     #[arg(long, value_name = "MS")]
     ttl_ms: Option<u32>,
-    /// Removed when it was unhealthy for so long
+    /// Removed when it was unhealthy for so long; without it 30000, and never if a check fails
     #[arg(long, value_name = "MS")]
     remove_after_ms: Option<u32>,
     #[command(flatten)]
@@ -80,6 +84,7 @@ pub(crate) struct Register {
 
 /// Probes by the node in place of renewals.
 #[derive(Args)]
+#[command(next_help_heading = "Checks by the node, in place of renewals")]
 struct Checked {
     /// Healthy while a GET of this path answers 2xx
     #[arg(long, value_name = "PATH", conflicts_with_all = ["check_tcp", "check_grpc", "ttl_ms"])]
@@ -90,8 +95,10 @@ struct Checked {
     /// Healthy while grpc.health.v1 says SERVING; without a NAME for the server as a whole
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", conflicts_with = "ttl_ms")]
     check_grpc: Option<String>,
+    /// From one probe to the next
     #[arg(long, value_name = "MS")]
     check_interval_ms: Option<u32>,
+    /// For the answer to a probe
     #[arg(long, value_name = "MS")]
     check_timeout_ms: Option<u32>,
 }
@@ -197,7 +204,10 @@ impl Register {
                         generation = json::text(&registered, "/generation");
                         output.document(&registered)?;
                     }
-                    Err(Failure::Unreachable { .. }) => pause = RETRY.min(third),
+                    Err(failure) if failure.is_passing() => {
+                        eprintln!("not registered again: {failure}");
+                        pause = RETRY.min(third);
+                    }
                     Err(failure) => return Err(failure),
                 },
             }
@@ -223,7 +233,7 @@ impl Register {
         eprintln!("not renewed: {refusal}");
         match answer.status {
             StatusCode::NOT_FOUND => Ok(Turn::Gone),
-            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => Ok(Turn::Unanswered),
+            _ if refusal.is_passing() => Ok(Turn::Unanswered),
             _ => Err(Failure::Refused(refusal)),
         }
     }

@@ -2,7 +2,7 @@
 //! missing. What is read back is registered again, so generations and revisions are new.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -132,6 +132,12 @@ fn picked(value: &Value, names: &[&str]) -> Value {
 }
 
 #[derive(Args)]
+#[command(after_help = "What is there already is replaced; what is not in the file stays. Instances of sessions
+are left out: their sessions register them again.
+
+Examples:
+  thuban import registry.jsonl
+  thuban export --server http://old:7800 | thuban import --server http://new:7800")]
 pub(crate) struct Import {
     /// What `export` wrote; without it standard input
     file: Option<PathBuf>,
@@ -146,7 +152,12 @@ impl Import {
                 let opened = File::open(path);
                 Box::new(opened.map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?)
             }
-            None => Box::new(std::io::stdin()),
+            None => {
+                if std::io::stdin().is_terminal() {
+                    eprintln!("reading standard input");
+                }
+                Box::new(std::io::stdin())
+            }
         };
         let mut reader = Reader::new(self.reach.node()?);
         let mut lines = Lines { input: BufReader::new(input), number: 0 };

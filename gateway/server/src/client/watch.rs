@@ -11,18 +11,22 @@ use super::failure::Failure;
 use super::instances::Filter;
 use super::json;
 use super::output::{Output, cell};
+use super::register::interrupted;
 use super::target::Place;
 
 /// A node says something at least every 10 s; one that is silent for longer is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// Before a stream that was lost is opened again.
-const REOPEN: Duration = Duration::from_secs(1);
 /// Longest event: a service of a great many instances.
 const EVENT_BYTES_MAX: usize = 1 << 30;
 
 #[derive(Args)]
-#[command(after_help = "A line for each event: what it is, where, the revision, what came and what went. A stream that
-is lost is opened again where it ended; --output json prints the events themselves.
+#[command(after_help = "A line for each event: what it is, where, the revision, what came and what went. --output json
+prints the events themselves, one a line.
+
+A stream that is lost is opened again, behind the last revision that was printed, for as long as it takes: after what
+the node has asked for, then ever more seldom, at most 10 s apart. Where the node no longer has what lies between, as
+after a restart, `compacted` and a snapshot stand for it. Only what will not pass by itself ends the command, such as
+a token that was taken away, and a first opening that fails.
 
 Examples:
   thuban watch orders
@@ -42,6 +46,13 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(super) async fn run(&self) -> Result<(), Failure> {
+        tokio::select! {
+            ended = self.follow_on() => ended,
+            stopped = interrupted() => stopped,
+        }
+    }
+
+    async fn follow_on(&self) -> Result<(), Failure> {
         let mut node = self.within.reach.node()?;
         let output = self.within.reach.output();
         let namespace = &self.within.namespace;
@@ -50,27 +61,67 @@ impl Watch {
             None => Place::new(&["v1", "namespaces", namespace, "watch"]),
         };
         let place = self.filter.apply(place);
-        let mut last = self.from.clone();
+        let mut reached = Reached { last: self.from.clone(), pause: Pause::default() };
         let mut was_open = false;
         loop {
-            match node.open(&place, last.as_deref()).await {
+            let why = match node.open(&place, reached.last.as_deref()).await {
                 Ok(body) => {
+                    if was_open {
+                        eprintln!("the stream is open again");
+                    }
                     was_open = true;
-                    let why = follow(body, output, &mut last).await?;
-                    eprintln!("the stream ended ({why}), opening it again");
+                    format!("the stream ended ({})", follow(body, output, &mut reached).await?)
                 }
-                // Only a node that answered before is worth waiting for.
-                Err(Failure::Unreachable { server, why }) if was_open => eprintln!("{server}: {why}"),
-                Err(Failure::Refused(refusal)) if was_open && refusal.status == 503 => eprintln!("{refusal}"),
+                Err(failure) if was_open && failure.is_passing() => failure.to_string(),
                 Err(failure) => return Err(failure),
-            }
-            sleep(REOPEN).await;
+            };
+            let pause = reached.pause.next();
+            eprintln!("{why}; next try in {:.1} s", pause.as_secs_f64());
+            sleep(pause).await;
         }
     }
 }
 
+/// How far a watcher has come.
+struct Reached {
+    /// The last event that can be gone on behind.
+    last: Option<String>,
+    pause: Pause,
+}
+
+/// How long to wait before the stream is opened again: what the node has asked for, then twice that, and so on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pause {
+    told: Duration,
+    next: Duration,
+}
+
+impl Pause {
+    const MIN: Duration = Duration::from_millis(100);
+    const MAX: Duration = Duration::from_secs(10);
+
+    pub(super) fn next(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(Self::MAX);
+        pause
+    }
+
+    /// An event has come: from here on it begins anew.
+    pub(super) fn begin(&mut self, told: Option<Duration>) {
+        self.told = told.map_or(self.told, |told| told.clamp(Self::MIN, Self::MAX));
+        self.next = self.told;
+    }
+}
+
+impl Default for Pause {
+    fn default() -> Self {
+        let told = Duration::from_secs(1);
+        Self { told, next: told }
+    }
+}
+
 /// Prints events until the stream ends; says why it did.
-async fn follow(mut body: Incoming, output: Output, last: &mut Option<String>) -> Result<String, Failure> {
+async fn follow(mut body: Incoming, output: Output, reached: &mut Reached) -> Result<String, Failure> {
     let mut events = Events::default();
     loop {
         let frame = match timeout(SILENCE_MAX, body.frame()).await {
@@ -83,8 +134,12 @@ async fn follow(mut body: Incoming, output: Output, last: &mut Option<String>) -
         for event in events.take(&bytes) {
             print(output, &event)?;
             if event.id.is_some() {
-                *last = event.id;
+                reached.last = event.id;
             }
+            reached.pause.begin(None);
+        }
+        if let Some(told) = events.told.take() {
+            reached.pause.begin(Some(told));
         }
         if events.pending.len() > EVENT_BYTES_MAX {
             return Ok(format!("an event of more than {EVENT_BYTES_MAX} bytes"));
@@ -107,6 +162,8 @@ pub(super) struct Events {
     /// Up to here there is no end of line in it.
     searched: usize,
     event: Event,
+    /// When to come back, if the stream ends.
+    pub(super) told: Option<Duration>,
 }
 
 impl Events {
@@ -136,6 +193,7 @@ impl Events {
         match name {
             "event" => self.event.kind = value.to_owned(),
             "id" => self.event.id = Some(value.to_owned()),
+            "retry" => self.told = value.parse().map(Duration::from_millis).ok().or(self.told),
             "data" => {
                 if !self.event.body.is_empty() {
                     self.event.body.push('\n');
@@ -164,6 +222,7 @@ fn print(output: Output, event: &Event) -> Result<(), Failure> {
     words.extend(event.id.as_deref().map(|id| format!("@{}", cell(id))));
     match event.kind.as_str() {
         "snapshot" if body.get("exists").and_then(Value::as_bool) == Some(false) => words.push("unknown".to_owned()),
+        "snapshot" if json::items(&body).is_empty() => words.push(json::emptiness(&body)),
         "snapshot" => words.push(described(&body, "items", "items")),
         "change" => {
             words.push(described(&body, "put", "put"));
