@@ -30,6 +30,7 @@ def main():
         run = subprocess.run(
             [schemathesis, "--config-file", config, "run", node.url + "/openapi.json", "--max-time", seconds],
             cwd=node.directory,
+            env={**os.environ, "SCHEMATHESIS_HOOKS": os.path.join(here, "checks.py")},
             stdin=subprocess.DEVNULL,
             check=False,
         )

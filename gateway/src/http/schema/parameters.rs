@@ -9,8 +9,11 @@ use crate::http::selection::{DISCOVER_LIMIT_MAX, PAGE_DEFAULT, PAGE_MAX};
 const NAME: &str = r"^(?!\.{1,2}$)[A-Za-z0-9._@/:$#-]+$";
 /// No control characters, not `.` or `..`.
 const ID: &str = r"^(?!\.{1,2}$)[^\u0000-\u001F\u007F-\u009F]+$";
-/// A revision, as it is given out.
-const REVISION: &str = r#"^(W/)?"?(0|[1-9][0-9]?|1[01][0-9]|12[0-7])\.[0-9]{1,12}\.[0-9]{1,4}(-[!#-~]*)?"?$"#;
+/// A revision or an ETag, as it is given out: with both quotes or none.
+const REVISION: &str = concat!(
+    r"^(W/)?((0|[1-9][0-9]?|1[01][0-9]|12[0-7])\.[0-9]{1,12}\.[0-9]{1,4}(-[!#-~]*)?",
+    r#"|"(0|[1-9][0-9]?|1[01][0-9]|12[0-7])\.[0-9]{1,12}\.[0-9]{1,4}(-[!#-~]*)?")$"#
+);
 pub(super) const GENERATION_PATTERN: &str = r"^(0|[1-9][0-9]?|1[01][0-9]|12[0-7])\.[0-9]{1,12}\.[0-9]{1,4}$";
 
 pub(super) fn name_shape() -> Value {
