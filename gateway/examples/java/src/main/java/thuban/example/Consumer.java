@@ -4,6 +4,7 @@ import io.grpc.Context;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
+import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.math.BigInteger;
 import java.nio.charset.StandardCharsets;
@@ -71,7 +72,7 @@ public final class Consumer {
         call.run(this::watch);
         say("the node ended the stream; connecting again");
       } catch (StatusRuntimeException error) {
-        say(error.getStatus() + "; connecting again");
+        say(shortly(error.getStatus()) + "; connecting again");
       } catch (NotWhole error) {
         last = null;
         say(error.getMessage() + "; asking for everything again");
@@ -173,5 +174,11 @@ public final class Consumer {
   private static void say(String line) {
     System.out.println(line);
     System.out.flush();
+  }
+
+  /** What happened, without the stack trace that a status brings along. */
+  private static String shortly(Status status) {
+    Throwable cause = status.getCause();
+    return status.getCode() + ": " + (cause == null ? status.getDescription() : cause.getMessage());
   }
 }

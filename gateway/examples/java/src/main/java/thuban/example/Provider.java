@@ -3,6 +3,7 @@ package thuban.example;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
+import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ThreadLocalRandom;
@@ -86,7 +87,7 @@ public final class Provider {
         failures = 0;
         pause = ttlMs / 3; // leaves room for two attempts to fail
       } catch (StatusRuntimeException error) {
-        System.out.println(error.getStatus() + "; trying again");
+        System.out.println(shortly(error.getStatus()) + "; trying again");
         failures++;
         long longest = Math.min(100L << Math.min(failures, 6), ttlMs / 3);
         pause = longest / 2 + ThreadLocalRandom.current().nextLong(longest / 2);
@@ -108,7 +109,7 @@ public final class Provider {
       }
       failure = outcome.getProblem().getCode() + ": " + outcome.getProblem().getDetail();
     } catch (StatusRuntimeException error) {
-      failure = error.getStatus().toString();
+      failure = shortly(error.getStatus());
     }
     System.out.println(failure + "; the node removes " + name + " when its lease is over");
   }
@@ -158,5 +159,11 @@ public final class Provider {
   /** Whether this life of the instance is over: it was removed, or somebody took its place. */
   private static boolean isGone(Problem problem) {
     return problem.getCode().endsWith("_not_found") || problem.getCode().equals("generation_mismatch");
+  }
+
+  /** What happened, without the stack trace that a status brings along. */
+  private static String shortly(Status status) {
+    Throwable cause = status.getCause();
+    return status.getCode() + ": " + (cause == null ? status.getDescription() : cause.getMessage());
   }
 }
