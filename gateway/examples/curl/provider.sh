@@ -10,7 +10,7 @@ generation=
 
 register() {
   local answer
-  answer=$(curl -fsS -X PUT "$instance" -H 'content-type: application/json' -d "{
+  answer=$(curl -fsS --max-time 5 -X PUT "$instance" -H 'content-type: application/json' -d "{
     \"host\": \"$host\", \"port\": $port, \"metadata\": {\"language\": \"curl\"},
     \"lease\": {\"kind\": \"ttl\", \"ttl_ms\": $ttl_ms, \"remove_after_ms\": $((ttl_ms * 2))}}") || return 1
   # The generation names this life of the instance: with it, nothing said here ever harms a successor.
@@ -21,7 +21,8 @@ register() {
 leave() {
   trap - EXIT INT TERM
   if [ -n "$generation" ]; then
-    curl -sS -o /dev/null -X DELETE "$instance?generation=$generation" && echo "deregistered $service/$id"
+    curl -fsS --max-time 5 -o /dev/null -X DELETE "$instance?generation=$generation" && echo "deregistered $service/$id" ||
+      echo "the node removes $service/$id when its lease is over" >&2
   fi
   exit 0
 }
@@ -32,7 +33,7 @@ while true; do
   # A third of the TTL leaves room for two attempts to fail. In the background, so that a signal is heard at once.
   sleep "$(awk "BEGIN { print $ttl_ms / 3000 }")" &
   wait $!
-  status=$(curl -sS -o /dev/null -w '%{http_code}' -X POST "$instance/renew?generation=$generation" || true)
+  status=$(curl -sS --max-time 5 -o /dev/null -w '%{http_code}' -X POST "$instance/renew?generation=$generation" || true)
   case $status in
     204) ;;
     404 | 412) register || true ;;           # it was removed, or somebody took its place: register again
