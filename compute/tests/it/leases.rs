@@ -6,7 +6,7 @@ use compute::error::Error;
 use compute::model::{HealthReason, Lease, RemovalReason};
 use compute::testing::change_log::AppendFault;
 
-use crate::world::{World, ask, generation, instance, key, must, provider, register, service, somebody, ttl};
+use crate::world::{World, ask, deregister, generation, instance, key, must, provider, register, service, somebody, ttl};
 
 fn health(registry: &Registry, id: &str) -> Option<bool> {
     registry.view(&service("orders")).get(&key("orders", id).id).map(|i| i.is_healthy())
@@ -230,6 +230,36 @@ async fn an_operator_ends_a_freeze() {
     assert_eq!(released, 1);
     world.pass_until(5_000, || registry.status().freezes.is_empty()).await.expect("released");
     world.pass_until(60_000, || registry.view(&service("orders")).counts.all == 0).await.expect("the dead go");
+}
+
+/// A process that did not make a freeze can't tell when its reason is over: without this it would last two minutes.
+#[tokio::test]
+async fn a_freeze_ends_with_its_service() {
+    let world = World::new();
+    let node = world.start().await;
+    let ids = ["a", "b", "c"];
+    for id in ids {
+        must(&node.registry(), register(&key("orders", id), provider(80, ttl(3_000, 1_000)))).await;
+    }
+    let registry = node.registry();
+    world.pass_until(30_000, || !registry.status().freezes.is_empty()).await.expect("frozen");
+    drop(node);
+    let node = world.start().await;
+    let registry = node.registry();
+    for id in ids {
+        must(&registry, deregister(&key("orders", id))).await;
+    }
+    world.pass(3_000).await;
+    assert_eq!(registry.status().freezes.len(), 1, "it outlives its members");
+    must(&registry, Command::DeleteService { service: service("orders"), expected: None }).await;
+    world.pass_until(1_000, || registry.status().freezes.is_empty()).await.expect("it has ended");
+    for id in ids {
+        must(&registry, register(&key("orders", id), provider(80, ttl(3_000, 1_000)))).await;
+    }
+    world.pass(1_000).await;
+    must(&registry, register(&key("orders", "a"), provider(81, ttl(3_000, 1_000)))).await;
+    world.pass_until(5_000, || health(&registry, "b") == Some(false)).await.expect("nothing holds a new service");
+    assert_eq!(registry.status().freezes.len(), 0);
 }
 
 #[tokio::test]

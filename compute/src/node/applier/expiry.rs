@@ -221,3 +221,6 @@ impl Applier {
         Author { name: self.config.name.clone(), door: door.into() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,10 +175,11 @@ fn what_goes_is_lost_once() {
 
 #[test]
 fn what_was_taken_back_or_replaced_is_no_loss() {
-    let mut fleet = Fleet::of_pairs(50);
+    let mut fleet = Fleet::of_pairs(51);
     fleet.lapse(0..15);
     fleet.deregister(0);
-    assert_eq!(fleet.lapse([15]).0, [], "15 of 99 are more than 15 %");
+    assert_eq!(fleet.lapse([15]).0, [15], "15 of 101 in all");
+    assert_eq!(fleet.lapse([16]).0, []);
     let mut fleet = Fleet::of_pairs(50);
     fleet.lapse(0..15);
     fleet.lapse(0..15);

@@ -1,0 +1,56 @@
+use std::sync::Arc;
+
+use super::Expiry;
+use crate::model::{
+    Author, Base, Change, Entry, Frame, InstanceKey, Lease, LogIdentity, NodeIncarnation, Op, Origin, Position,
+    Provider, ProviderSpec,
+};
+use crate::node::checks::Feed;
+use crate::state::State;
+use crate::state::freeze::Members;
+use crate::state::lease_table::Conditions;
+
+const ME: NodeIncarnation = NodeIncarnation(1);
+const IDENTITY: LogIdentity = LogIdentity([3; 16]);
+const TTL_MS: u64 = 3_000;
+
+/// A state with an instance of each of these services, registered in this order.
+fn state(services: impl Iterator<Item = u32>) -> State {
+    let mut state = State::new(IDENTITY);
+    let spec = ProviderSpec { lease: Lease::ttl(TTL_MS, 1_000).unwrap(), ..ProviderSpec::at("10.0.0.1", 80) };
+    let register = |service: u32| Op::Register {
+        instance: InstanceKey::new("default", &format!("s{service:03}"), "i").unwrap(),
+        provider: Box::new(Provider::new(&spec).unwrap()),
+        base: Base::Absent(Position::ZERO),
+        epoch: None,
+    };
+    let change = |(at, service)| Change {
+        origin: Origin { node: ME, counter: at as u64 + 1 },
+        author: Author::new("somebody", "test"),
+        op: register(service),
+    };
+    let changes: Vec<_> = services.enumerate().map(change).collect();
+    let frame = Frame { identity: IDENTITY, writer: ME, time_ms: 1_000, changes };
+    let entry = Entry { position: Position::new(1, 1).unwrap(), frame: Arc::new(frame), checksum: 0 };
+    let applied = state.apply(&entry).unwrap();
+    assert!(applied.verdicts.iter().all(|verdict| matches!(verdict, crate::state::Verdict::Applied(_))));
+    state
+}
+
+/// Two nodes that load the same rows, or one that starts twice, say the same in the same order.
+#[test]
+fn leases_are_taken_over_in_the_order_of_their_names() {
+    let (checks, _end) = Feed::new();
+    let wanted: Vec<String> = (0..100).map(|service| format!("s{service:03}")).collect();
+    for state in [state(0..100), state((0..100).rev())] {
+        let mut expiry = Expiry::ready(ME, &state, &checks, 0);
+        let mut words = Vec::new();
+        expiry.table.due(TTL_MS - 500, Conditions { is_alone: true }, &|_| Members::default(), &mut words);
+        let mut said = Vec::new();
+        for word in &words {
+            let Op::Suspect { instance, .. } = word else { panic!("it is too soon for {word:?}") };
+            said.push(instance.service.service.as_str().to_owned());
+        }
+        assert_eq!(said, wanted);
+    }
+}
