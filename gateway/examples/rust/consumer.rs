@@ -30,6 +30,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: consumer http://HOST:PORT SERVICE".into());
     };
     let channel = Endpoint::from_shared(node.clone())?
+        .connect_timeout(Duration::from_secs(5))
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(5))
         .connect_lazy();

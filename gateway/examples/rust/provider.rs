@@ -31,6 +31,7 @@ async fn main() -> Result<(), Failure> {
         return Err("usage: provider http://HOST:PORT SERVICE ID HOST PORT".into());
     };
     let channel = Endpoint::from_shared(node.clone())?
+        .connect_timeout(Duration::from_secs(5))
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(5))
         .connect_lazy();

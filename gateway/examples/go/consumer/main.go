@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -48,8 +49,11 @@ func main() {
 		os.Exit(2)
 	}
 	alive := keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}
+	// By default gRPC itself waits up to two minutes between attempts to connect: too long for a list to be stale.
+	soon := grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 5 * time.Second}
+	soon.Backoff.BaseDelay, soon.Backoff.MaxDelay = 100*time.Millisecond, 2*time.Second
 	connection, err := grpc.NewClient(*node, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithKeepaliveParams(alive))
+		grpc.WithKeepaliveParams(alive), grpc.WithConnectParams(soon))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/protobuf/proto"
@@ -54,8 +55,11 @@ func main() {
 	}
 	// The server pings as well; these tell this side when the connection is dead.
 	alive := keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}
+	// By default gRPC itself waits up to two minutes between attempts to connect: longer than any grace.
+	soon := grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 5 * time.Second}
+	soon.Backoff.BaseDelay, soon.Backoff.MaxDelay = 100*time.Millisecond, 2*time.Second
 	connection, err := grpc.NewClient(*node, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithKeepaliveParams(alive))
+		grpc.WithKeepaliveParams(alive), grpc.WithConnectParams(soon))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
@@ -98,7 +102,8 @@ func (p *provider) hold(stop context.Context) error {
 	call, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	defer context.AfterFunc(stop, func() { time.AfterFunc(goodbyeWithin, cancel) })()
-	stream, err := p.client.Session(call)
+	// While we are to run, a node that is away is worth a line; for the goodbye it is waited for.
+	stream, err := p.client.Session(call, grpc.WaitForReady(stop.Err() != nil))
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,7 @@ import thuban.v1.WatchRequest;
  * </pre>
  */
 public final class Consumer {
+  private final ManagedChannel channel;
   private final RegistryGrpc.RegistryBlockingStub registry;
   private final String service;
   private final SortedMap<String, Instance> instances = new TreeMap<>();
@@ -47,6 +48,7 @@ public final class Consumer {
   private String last;
 
   private Consumer(ManagedChannel channel, String service) {
+    this.channel = channel;
     this.registry = RegistryGrpc.newBlockingStub(channel);
     this.service = service;
   }
@@ -82,6 +84,7 @@ public final class Consumer {
       }
       long longest = Math.min(100L << Math.min(failures, 6), 5_000);
       Thread.sleep(longest / 2 + ThreadLocalRandom.current().nextLong(longest / 2));
+      channel.resetConnectBackoff(); // else gRPC itself waits, at last two minutes, and our pause means nothing
     }
   }
 

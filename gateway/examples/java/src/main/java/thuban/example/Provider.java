@@ -27,6 +27,7 @@ import thuban.v1.RenewRequest;
  * </pre>
  */
 public final class Provider {
+  private final ManagedChannel channel;
   private final RegistryGrpc.RegistryBlockingStub registry;
   private final RegisterItem self;
   private final int ttlMs;
@@ -35,6 +36,7 @@ public final class Provider {
   private String generation;
 
   private Provider(ManagedChannel channel, String[] arguments) {
+    this.channel = channel;
     this.registry = RegistryGrpc.newBlockingStub(channel);
     this.ttlMs = Integer.parseInt(arguments[5]);
     Lease lease =
@@ -89,6 +91,7 @@ public final class Provider {
       } catch (StatusRuntimeException error) {
         System.out.println(shortly(error.getStatus()) + "; trying again");
         failures++;
+        channel.resetConnectBackoff(); // else gRPC itself waits, at last two minutes: longer than the lease
         long longest = Math.min(100L << Math.min(failures, 6), ttlMs / 3);
         pause = longest / 2 + ThreadLocalRandom.current().nextLong(longest / 2);
       }
