@@ -229,3 +229,6 @@ impl Directory {
         self.names.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

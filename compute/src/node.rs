@@ -8,6 +8,7 @@ mod bootstrap;
 mod calls;
 mod checks;
 mod lander;
+mod latest;
 mod link;
 mod overlay;
 
@@ -42,15 +43,23 @@ pub struct Config {
     /// How this node is called in lists and logs.
     pub name: Arc<str>,
     pub selected: SelectedLimits,
-    /// Rows that may wait for the store; beyond it new work is shed.
+    /// Rows that may wait for the store; beyond it new work is shed, while reads, renewals and removals go on.
     pub unlanded_max: usize,
     /// Probes under way at once.
     pub probes_max: usize,
+    /// Sessions that this node answers for; beyond it no more are opened.
+    pub sessions_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { name: "thuban".into(), selected: SelectedLimits::default(), unlanded_max: 2_000_000, probes_max: 512 }
+        Self {
+            name: "thuban".into(),
+            selected: SelectedLimits::default(),
+            unlanded_max: 2_000_000,
+            probes_max: 512,
+            sessions_max: 200_000,
+        }
     }
 }
 

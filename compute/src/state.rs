@@ -46,6 +46,8 @@ pub struct State {
     overrides: BTreeMap<InstanceKey, OverrideRow>,
     tombstones: Tombstones,
     sessions: BTreeMap<SessionId, SessionState>,
+    /// How many of them each node answers for.
+    sessions_of: HashMap<NodeIncarnation, usize>,
     suspicions: BTreeMap<InstanceKey, Suspicion>,
     freezes: BTreeMap<FreezeScope, Freeze>,
     origins: Origins,
@@ -87,6 +89,7 @@ impl State {
             overrides: BTreeMap::new(),
             tombstones: Tombstones::default(),
             sessions: BTreeMap::new(),
+            sessions_of: HashMap::new(),
             suspicions: BTreeMap::new(),
             freezes: BTreeMap::new(),
             origins: Origins::default(),
@@ -130,6 +133,7 @@ impl State {
         state.overrides = puts(rows.overrides).collect();
         puts(rows.tombstones).for_each(|(key, tombstone)| state.tombstones.insert(key, tombstone));
         for (id, row) in puts(rows.sessions) {
+            *state.sessions_of.entry(row.node).or_default() += 1;
             state.sessions.insert(id, SessionState { row, leases: BTreeSet::new() });
         }
         state.suspicions = puts(rows.suspicions).collect();
@@ -208,6 +212,10 @@ impl State {
         self.freezes.iter()
     }
 
+    pub fn freeze(&self, scope: &FreezeScope) -> Option<&Freeze> {
+        self.freezes.get(scope)
+    }
+
     pub fn instance_count(&self) -> usize {
         self.instances
     }
@@ -218,6 +226,20 @@ impl State {
 
     pub fn session_count(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Sessions that `node` answers for.
+    pub fn sessions_of(&self, node: NodeIncarnation) -> usize {
+        self.sessions_of.get(&node).copied().unwrap_or_default()
+    }
+
+    fn leave_node(&mut self, node: NodeIncarnation) {
+        if let Some(sessions) = self.sessions_of.get_mut(&node) {
+            *sessions -= 1;
+            if *sessions == 0 {
+                self.sessions_of.remove(&node);
+            }
+        }
     }
 
     /// Operators' words that outlived their instances, by id.

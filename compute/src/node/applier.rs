@@ -6,8 +6,10 @@
 
 mod expiry;
 mod frame;
+mod meters;
 mod outcome;
 mod publish;
+mod release;
 mod status;
 
 use std::collections::{HashMap, VecDeque};
@@ -19,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::command::Command;
 use crate::directory::Directory;
-use crate::model::{Author, Entry, Frame, NodeIncarnation, Op, Position};
+use crate::model::{Author, Entry, Frame, InstanceKey, NodeIncarnation, Op, Position, SessionId};
 use crate::port::change_log::{AppendError, LogReadError};
 use crate::port::clock::MonoMs;
 use crate::port::{ChangeLog, Clock, Journal};
@@ -29,7 +31,7 @@ use crate::watch::Hub;
 use super::bootstrap::Booted;
 use super::calls::{Calls, Ticket};
 use super::lander::{Batch, Landing};
-use super::link::{Lanes, Link, Request, Signal};
+use super::link::{CheckWord, Lanes, Link, Release, Request, SessionWord};
 use super::overlay::Overlay;
 use super::{Config, Failure, Parts};
 
@@ -38,8 +40,14 @@ pub(super) use status::first_status;
 
 /// Items that may wait for a frame; beyond it requests stay in their lane, and beyond that they are shed.
 const STAGED_MAX: usize = 16_384;
+/// The same for renewals, which wait by themselves and go first.
+const RENEWALS_STAGED_MAX: usize = 16_384;
+/// Words about sessions or checks that are taken at once.
+const WORDS_MAX: usize = 1_024;
 /// Requests taken from a lane at once.
 const TAKEN_MAX: usize = 1_024;
+/// How often everybody else has a turn before a frame is built.
+const GATHER_TURNS: usize = 2;
 /// Frames applied at once.
 const ENTRIES_MAX: usize = 64;
 /// The log is away when an append has been under way for this long.
@@ -87,6 +95,7 @@ enum Source {
 struct InFlight {
     frame: Arc<Frame>,
     since: MonoMs,
+    since_us: u64,
     progress: InFlightProgress,
     /// An earlier append of it had an unknown outcome.
     repeated: bool,
@@ -116,7 +125,10 @@ pub(super) struct Applier {
     state: State,
     expiry: Expiry,
     calls: Calls,
+    /// Renewals that wait for a frame, before all that is new.
+    renewals: VecDeque<Item>,
     staged: VecDeque<Item>,
+    releasing: Vec<release::Releasing>,
     in_flight: Option<InFlight>,
     /// By origin counter: who waits for which change.
     pending: HashMap<u64, Source>,
@@ -125,14 +137,16 @@ pub(super) struct Applier {
     /// Since when the log is away, and when it is tried again.
     away: Option<Away>,
     landed: Position,
-    landing: bool,
+    /// The rows that are being landed.
+    landing: Option<usize>,
     landed_at: MonoMs,
     store_error: Option<String>,
-    draining: bool,
+    /// Why this node does not answer any more.
+    unready: Option<String>,
     ticked_at: MonoMs,
     /// When it meant to wake.
     planned: MonoMs,
-    metrics: status::Metrics,
+    metrics: meters::Meters,
 }
 
 #[derive(Clone, Copy)]
@@ -146,7 +160,9 @@ enum Event {
     Read(Result<Vec<Entry>, LogReadError>),
     Appended(Result<Position, AppendError>),
     Landed(Option<Landing>),
-    Signal(Signal),
+    Release(Release),
+    Sessions(Vec<(SessionId, SessionWord)>),
+    Checks(Vec<(InstanceKey, Option<CheckWord>)>),
     Renewals(Vec<Request>),
     Requests(Vec<Request>),
     Tick,
@@ -164,6 +180,7 @@ impl Applier {
         ends: Ends,
     ) -> Self {
         let now = parts.clock.mono_ms();
+        let metrics = meters::Meters::new(&config);
         let expiry = Expiry::ready(me, &booted.state, &ends.checks, now);
         let mut applier = Self {
             me,
@@ -177,20 +194,22 @@ impl Applier {
             state: booted.state,
             expiry,
             calls: Calls::default(),
+            renewals: VecDeque::new(),
             staged: VecDeque::new(),
+            releasing: Vec::new(),
             in_flight: None,
             pending: HashMap::new(),
             counter: 0,
             overlay: Overlay::default(),
             away: None,
             landed: booted.landed,
-            landing: false,
+            landing: None,
             landed_at: now,
             store_error: None,
-            draining: false,
+            unready: None,
             ticked_at: now,
             planned: now,
-            metrics: status::Metrics::new(),
+            metrics,
         };
         applier.publish_all();
         applier
@@ -201,6 +220,7 @@ impl Applier {
         let mut stopping = false;
         let mut reading = self.read();
         loop {
+            self.gather().await;
             self.pump();
             self.land();
             if stopping && self.is_done() {
@@ -213,10 +233,44 @@ impl Applier {
                 }
                 Event::Appended(result) => self.take_appended(result),
                 Event::Landed(landing) => self.take_landing(landing)?,
-                Event::Signal(signal) => self.take_signal(signal),
-                Event::Renewals(requests) | Event::Requests(requests) => self.take_requests(requests),
+                Event::Release(release) => self.release_freezes(release),
+                Event::Sessions(words) => self.take_sessions(words),
+                Event::Checks(words) => self.take_checks(words),
+                Event::Renewals(requests) => {
+                    let items = requests.into_iter().flat_map(|request| opened(&mut self.calls, request));
+                    self.renewals.extend(items);
+                }
+                Event::Requests(requests) => {
+                    let items = requests.into_iter().flat_map(|request| opened(&mut self.calls, request));
+                    self.staged.extend(items);
+                }
                 Event::Tick => self.tick(),
                 Event::Stop => stopping = true,
+            }
+        }
+    }
+
+    /// Before a frame is built, everybody who is ready to run has a turn, so that what they ask is in this frame and
+    /// not in the next: a commit costs the same for one change as for many. Where nobody is, it takes no time.
+    async fn gather(&mut self) {
+        if self.in_flight.is_some() || (self.staged.is_empty() && self.renewals.is_empty()) {
+            return;
+        }
+        for _ in 0..GATHER_TURNS {
+            tokio::task::yield_now().await;
+            for _ in 0..TAKEN_MAX {
+                if self.renewals.len() >= RENEWALS_STAGED_MAX {
+                    break;
+                }
+                let Ok(request) = self.ends.lanes.renewals.try_recv() else { break };
+                self.renewals.extend(opened(&mut self.calls, request));
+            }
+            for _ in 0..TAKEN_MAX {
+                if self.staged.len() >= STAGED_MAX {
+                    break;
+                }
+                let Ok(request) = self.ends.lanes.requests.try_recv() else { break };
+                self.staged.extend(opened(&mut self.calls, request));
             }
         }
     }
@@ -232,7 +286,8 @@ impl Applier {
         let wake_at = self.wake_at();
         // Never in the past: what was due before it could be planned is no lateness of this node.
         self.planned = wake_at.max(self.clock.mono_ms());
-        let takes = self.staged.len() < STAGED_MAX;
+        let takes_renewals = self.renewals.len() < RENEWALS_STAGED_MAX;
+        let takes_requests = self.staged.len() < STAGED_MAX;
         let appending = async {
             match self.in_flight.as_mut().map(|f| &mut f.progress) {
                 Some(InFlightProgress::Appending(append)) => append.await,
@@ -245,10 +300,12 @@ impl Applier {
             entries = reading => Event::Read(entries),
             appended = appending => Event::Appended(appended),
             landing = self.ends.landings.recv() => Event::Landed(landing),
-            Some(signal) = self.ends.lanes.signals.recv() => Event::Signal(signal),
+            Some(release) = self.ends.lanes.releases.recv() => Event::Release(release),
+            Some(words) = self.ends.lanes.sessions.take(WORDS_MAX) => Event::Sessions(words),
+            Some(words) = self.ends.lanes.checks.take(WORDS_MAX) => Event::Checks(words),
             () = self.clock.sleep_until(wake_at) => Event::Tick,
-            _ = self.ends.lanes.renewals.recv_many(&mut renewals, TAKEN_MAX), if takes => Event::Renewals(renewals),
-            _ = self.ends.lanes.requests.recv_many(&mut requests, TAKEN_MAX), if takes => Event::Requests(requests),
+            _ = self.ends.lanes.renewals.recv_many(&mut renewals, TAKEN_MAX), if takes_renewals => Event::Renewals(renewals),
+            _ = self.ends.lanes.requests.recv_many(&mut requests, TAKEN_MAX), if takes_requests => Event::Requests(requests),
             _ = stop, if !stopping => Event::Stop,
         }
     }
@@ -269,66 +326,72 @@ impl Applier {
     }
 
     fn take_entries(&mut self, entries: Result<Vec<Entry>, LogReadError>) -> Result<(), Failure> {
-        let entries = entries.map_err(|error| self.fail(Failure::Log(error.to_string())))?;
+        let entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => return Err(self.fail(Failure::Log(error.to_string()))),
+        };
+        self.metrics.unread(entries.len());
         for entry in entries {
-            let applied = self.state.apply(&entry).map_err(|broken| self.fail(Failure::Log(broken.to_string())))?;
+            let started = self.clock.mono_us();
+            let applied = match self.state.apply(&entry) {
+                Ok(applied) => applied,
+                Err(broken) => return Err(self.fail(Failure::Log(broken.to_string()))),
+            };
+            let published = self.clock.mono_us();
             if let Some(journal) = &self.journal {
                 journal.record(&entry, &applied.verdicts);
             }
-            self.metrics.applied(applied.verdicts.len());
             self.publish(&applied);
+            self.metrics.applied(applied.verdicts.len(), published - started, self.clock.mono_us() - published);
             self.hear(&applied);
             self.conclude(&entry.frame, &applied);
+            self.answer_released();
         }
         Ok(())
     }
 
-    /// From here on nothing this node says can be trusted.
-    fn fail(&self, failure: Failure) -> Failure {
+    /// From here on nothing this node says can be trusted: it answers nothing, and nothing expires.
+    fn fail(&mut self, failure: Failure) -> Failure {
         tracing::error!(%failure, "the node stops answering");
-        let why = failure.to_string();
-        self.ends.link.put_status(|status| status.readiness = super::Readiness::NotReady(why));
+        self.expiry.hold(expiry::Hold::NotReady);
+        self.unready = Some(failure.to_string());
+        self.put_status();
         failure
     }
 
-    fn take_requests(&mut self, requests: Vec<Request>) {
-        for request in requests {
-            let items = self.calls.open(request);
-            self.staged.extend(items.map(|(ticket, command)| Item::Command { ticket, command, tries: 0 }));
+    fn take_sessions(&mut self, words: Vec<(SessionId, SessionWord)>) {
+        let now = self.clock.mono_ms();
+        for (session, word) in words {
+            if word.is_held {
+                self.expiry.session_held(session, word.epoch, now);
+            }
+            if word.is_lost {
+                self.expiry.session_lost(session, word.epoch, now);
+            }
         }
     }
 
-    fn take_signal(&mut self, signal: Signal) {
-        match signal {
-            Signal::SessionHeld(session, epoch) => self.expiry.session_held(session, epoch, self.clock.mono_ms()),
-            Signal::SessionLost(session, epoch) => self.expiry.session_lost(session, epoch, self.clock.mono_ms()),
-            Signal::Check(word) => self.expiry.check(&word, self.clock.mono_ms()),
-            Signal::ReleaseFreezes(caller, reply) => {
-                let released = self.release_freezes(&caller.author);
-                let _ = reply.send(released);
-            }
-            Signal::Drain => {
-                self.draining = true;
-                self.put_status();
-            }
-        }
+    fn take_checks(&mut self, words: Vec<(InstanceKey, Option<CheckWord>)>) {
+        let now = self.clock.mono_ms();
+        words.into_iter().filter_map(|(_, word)| word).for_each(|word| self.expiry.check(&word, now));
     }
 
     /// Hands the lander a batch when it is idle.
     fn land(&mut self) {
         let now = self.clock.mono_ms();
-        let due = now >= self.landed_at + LAND_MS || self.calls.wants_store() || self.draining;
-        if self.landing || !due || self.landed == self.state.position() {
+        let due = now >= self.landed_at + LAND_MS || self.calls.wants_store() || self.ends.link.is_draining();
+        if self.landing.is_some() || !due || self.landed == self.state.position() {
             return;
         }
         let Ok(permit) = self.ends.batches.try_reserve() else { return };
-        permit.send(Batch { rows: self.state.take_rows(), from: self.landed, upto: self.state.log() });
-        self.landing = true;
+        let rows = self.state.take_rows();
+        self.landing = Some(rows.len());
+        permit.send(Batch { rows, from: self.landed, upto: self.state.log() });
         self.landed_at = now;
     }
 
     fn take_landing(&mut self, landing: Option<Landing>) -> Result<(), Failure> {
-        self.landing = false;
+        self.landing = None;
         match landing {
             Some(Landing::Done(position)) => {
                 self.landed = position;
@@ -352,7 +415,7 @@ impl Applier {
         if let Some(due) = self.expiry.next_deadline() {
             at = at.min(due);
         }
-        if !self.landing && self.landed != self.state.position() {
+        if self.landing.is_none() && self.landed != self.state.position() {
             at = at.min(self.landed_at + LAND_MS);
         }
         match self.in_flight.as_ref().map(|f| (&f.progress, f.since)) {
@@ -366,6 +429,7 @@ impl Applier {
     /// Time has passed: leases may have lapsed, ends have come, callers waited long enough, the log may be back.
     fn tick(&mut self) {
         let now = self.clock.mono_ms();
+        self.metrics.late(now.saturating_sub(self.planned));
         self.watch_log(now);
         self.expire(self.planned, now);
         self.calls.give_up_on_store(now);
@@ -379,9 +443,15 @@ impl Applier {
 
     /// After a stop: nothing accepted is left to do.
     fn is_done(&self) -> bool {
-        let appended = self.staged.is_empty() && self.in_flight.is_none() && self.overlay.len() == 0;
-        let landed = self.landed == self.state.position() && !self.landing;
+        let appended =
+            self.renewals.is_empty() && self.staged.is_empty() && self.in_flight.is_none() && self.overlay.len() == 0;
+        let landed = self.landed == self.state.position() && self.landing.is_none();
         // A log or store that is away must not keep a node from stopping: what is acknowledged is in the log.
         (appended || self.away.is_some()) && (landed || self.store_error.is_some())
     }
+}
+
+/// The commands of a request, as items that are to be decided.
+fn opened(calls: &mut Calls, request: Request) -> impl Iterator<Item = Item> + use<> {
+    calls.open(request).map(|(ticket, command)| Item::Command { ticket, command, tries: 0 })
 }

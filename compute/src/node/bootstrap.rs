@@ -80,6 +80,7 @@ pub(super) async fn boot(
         }
     }
     let (instances, ms) = (state.instance_count(), clock.mono_ms() - started);
+    metrics::gauge!("thuban_boot_seconds").set(ms as f64 / 1000.0);
     tracing::info!(frames, instances, position = %state.position(), ms, "replayed the log");
     Ok(Booted { state, epoch, landed, trimmed: bounds.trimmed })
 }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::model::{Instance, InstanceKey, Position, Revision};
@@ -18,6 +17,7 @@ use crate::port::clock::MonoMs;
 use crate::port::prober::Probed;
 use crate::port::{Chance, Clock, Prober};
 
+use super::latest;
 use super::link::Link;
 use schedule::{Finding, FlightNo, Launch, Schedule, check_of, port_of};
 
@@ -48,17 +48,52 @@ pub(crate) enum CheckEvent {
 /// The applier's end of the checker.
 #[derive(Clone)]
 pub(crate) struct Feed {
-    events: mpsc::UnboundedSender<CheckEvent>,
+    news: latest::Sender<InstanceKey, News>,
 }
 
 impl Feed {
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<CheckEvent>) {
-        let (events, end) = mpsc::unbounded_channel();
-        (Self { events }, end)
+    pub(crate) fn new() -> (Self, latest::Receiver<InstanceKey, News>) {
+        let (news, end) = latest::lane();
+        (Self { news }, end)
     }
 
     pub(crate) fn tell(&self, event: CheckEvent) {
-        let _ = self.events.send(event);
+        match event {
+            CheckEvent::Began { key, instance } => self.news.put(key, |news| news.began = Some(instance)),
+            CheckEvent::Ended { key, generation } => self.news.put(key, |news| news.end(generation)),
+            CheckEvent::Cleared { key } => self.news.put(key, |news| news.cleared = true),
+        }
+    }
+
+    /// Leases of which the checker has not heard yet.
+    pub(crate) fn len(&self) -> usize {
+        self.news.len()
+    }
+}
+
+/// What happened to one lease since the checker last looked.
+#[derive(Default)]
+pub(crate) struct News {
+    ended: Option<Revision>,
+    /// After that.
+    began: Option<Arc<Instance>>,
+    cleared: bool,
+}
+
+impl News {
+    fn end(&mut self, generation: Revision) {
+        self.ended = Some(generation);
+        if self.began.as_ref().is_some_and(|began| began.generation <= generation) {
+            self.began = None;
+            self.cleared = false;
+        }
+    }
+
+    fn events(self, key: InstanceKey) -> impl Iterator<Item = CheckEvent> {
+        let ended = self.ended.map(|generation| CheckEvent::Ended { key: key.clone(), generation });
+        let began = self.began.map(|instance| CheckEvent::Began { key: key.clone(), instance });
+        let cleared = self.cleared.then_some(CheckEvent::Cleared { key });
+        [ended, began, cleared].into_iter().flatten()
     }
 }
 
@@ -77,11 +112,10 @@ pub(crate) struct Checker {
 
 impl Checker {
     /// Runs until the applier is gone.
-    pub(crate) async fn run(self, mut events: mpsc::UnboundedReceiver<CheckEvent>) {
+    pub(crate) async fn run(self, mut news: latest::Receiver<InstanceKey, News>) {
         let mut schedule = Schedule::new(self.probes_max, self.booted);
         let mut probes = Probes::default();
         let metrics = Metrics::new();
-        let mut taken = Vec::new();
         loop {
             let now = self.clock.mono_ms();
             while let Some(launch) = schedule.start(now) {
@@ -98,12 +132,10 @@ impl Checker {
                         self.link.check(word);
                     }
                 }
-                count = events.recv_many(&mut taken, EVENTS_MAX) => {
-                    if count == 0 {
-                        return;
-                    }
+                taken = news.take(EVENTS_MAX) => {
+                    let Some(taken) = taken else { return };
                     let now = self.clock.mono_ms();
-                    for event in taken.drain(..) {
+                    for event in taken.into_iter().flat_map(|(key, news)| news.events(key)) {
                         if let Some(flight) = schedule.take(event, now, &*self.chance) {
                             probes.call_off(flight);
                         }

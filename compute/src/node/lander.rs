@@ -46,12 +46,14 @@ impl Lander {
     /// Lands what comes in, one batch after the other, until the applier is gone.
     pub(super) async fn run(mut self, mut batches: mpsc::Receiver<Batch>, landings: mpsc::Sender<Landing>) {
         let mut pause = RETRY_FIRST;
+        let kept = metrics::gauge!("thuban_log_kept_frames");
         while let Some(batch) = batches.recv().await {
             let landing = self.land(batch).await;
             match &landing {
                 Landing::Done(position) => {
                     pause = RETRY_FIRST;
                     self.trim(*position).await;
+                    kept.set(position.offset().saturating_sub(self.trimmed.offset()) as f64);
                 }
                 Landing::Failed { error, .. } => {
                     tracing::warn!(error, retry_ms = pause.as_millis() as u64, "landing failed");

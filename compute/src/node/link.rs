@@ -1,19 +1,29 @@
 //! The way from a front door to the applier: bounded lanes, and what the applier tells of itself.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::{Ack, Caller, Command, Outcome};
 use crate::error::Error;
 use crate::model::{FreezeScope, InstanceKey, LogIdentity, NodeIncarnation, Position, Revision, SessionId};
 
+use super::latest;
+
 /// Requests that wait for the applier; beyond it new work is shed.
-const REQUESTS_MAX: usize = 8_192;
+pub(crate) const REQUESTS_MAX: usize = 8_192;
 /// Heartbeats that wait for the applier, in a lane of their own.
-const RENEWALS_MAX: usize = 65_536;
+pub(crate) const RENEWALS_MAX: usize = 65_536;
+/// Operators that wait for the end of freezes.
+pub(crate) const RELEASES_MAX: usize = 64;
+/// The lanes by name, in refusals and metrics.
+pub(crate) const REQUESTS: &str = "queue of writes";
+pub(crate) const RENEWALS: &str = "queue of renewals";
+pub(crate) const RELEASES: &str = "queue of freeze releases";
 /// When a caller that was shed should come back.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -25,14 +35,29 @@ pub(crate) struct Request {
     pub(crate) reply: oneshot::Sender<Vec<Result<Outcome, Error>>>,
 }
 
-/// What else the applier is told or asked.
-pub(crate) enum Signal {
-    SessionHeld(SessionId, u32),
-    SessionLost(SessionId, u32),
-    /// What the probes of a checked lease come to.
-    Check(CheckWord),
-    ReleaseFreezes(Caller, oneshot::Sender<usize>),
-    Drain,
+/// An operator's word: nothing is frozen any more. Answered once that is so: how many freezes it ended.
+pub(crate) struct Release {
+    pub(crate) caller: Caller,
+    pub(crate) reply: oneshot::Sender<Result<usize, Error>>,
+}
+
+/// What became of this node's connections of a session, since the applier last looked.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct SessionWord {
+    /// The newest that was spoken of; what was said of an older one no longer counts.
+    pub(crate) epoch: u32,
+    pub(crate) is_held: bool,
+    /// After it was held, if it was.
+    pub(crate) is_lost: bool,
+}
+
+impl SessionWord {
+    fn of(&mut self, epoch: u32) -> Option<&mut Self> {
+        if epoch > self.epoch {
+            *self = Self { epoch, ..Self::default() };
+        }
+        (epoch == self.epoch).then_some(self)
+    }
 }
 
 /// The checker's word about a checked lease.
@@ -112,8 +137,12 @@ pub struct Link {
 struct Shared {
     requests: mpsc::Sender<Request>,
     renewals: mpsc::Sender<Request>,
-    signals: mpsc::UnboundedSender<Signal>,
-    status: watch::Sender<NodeStatus>,
+    releases: mpsc::Sender<Release>,
+    sessions: latest::Sender<SessionId, SessionWord>,
+    checks: latest::Sender<InstanceKey, Option<CheckWord>>,
+    status: ArcSwap<NodeStatus>,
+    is_draining: AtomicBool,
+    /// The same, for those who wait for it.
     draining: watch::Sender<bool>,
     /// The newest epoch of each session that this node holds a connection of.
     held: Mutex<HashMap<SessionId, watch::Sender<u32>>>,
@@ -123,88 +152,111 @@ struct Shared {
 pub(crate) struct Lanes {
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) renewals: mpsc::Receiver<Request>,
-    pub(crate) signals: mpsc::UnboundedReceiver<Signal>,
+    pub(crate) releases: mpsc::Receiver<Release>,
+    pub(crate) sessions: latest::Receiver<SessionId, SessionWord>,
+    pub(crate) checks: latest::Receiver<InstanceKey, Option<CheckWord>>,
 }
 
 impl Link {
     pub(crate) fn new(status: NodeStatus) -> (Self, Lanes) {
         let (requests, requests_end) = mpsc::channel(REQUESTS_MAX);
         let (renewals, renewals_end) = mpsc::channel(RENEWALS_MAX);
-        let (signals, signals_end) = mpsc::unbounded_channel();
+        let (releases, releases_end) = mpsc::channel(RELEASES_MAX);
+        let (sessions, sessions_end) = latest::lane();
+        let (checks, checks_end) = latest::lane();
         let shared = Shared {
             requests,
             renewals,
-            signals,
-            status: watch::Sender::new(status),
+            releases,
+            sessions,
+            checks,
+            status: ArcSwap::from_pointee(status),
+            is_draining: AtomicBool::new(false),
             draining: watch::Sender::new(false),
             held: Mutex::default(),
         };
-        let lanes = Lanes { requests: requests_end, renewals: renewals_end, signals: signals_end };
+        let lanes = Lanes {
+            requests: requests_end,
+            renewals: renewals_end,
+            releases: releases_end,
+            sessions: sessions_end,
+            checks: checks_end,
+        };
         (Self { shared: Arc::new(shared) }, lanes)
     }
 
+    /// Takes commands to the applier. A node that drains still takes what providers say on their way out.
     pub(crate) async fn submit(
         &self,
         caller: &Caller,
         ack: Ack,
         commands: Vec<Command>,
     ) -> Vec<Result<Outcome, Error>> {
+        match self.readiness() {
+            Readiness::Ready => self.send(caller, ack, commands).await,
+            Readiness::NotReady(why) => vec![Err(Error::NotReady(why)); commands.len()],
+            Readiness::Draining => {
+                let refused = Error::NotReady("it drains; use another node".to_owned());
+                let mut outcomes = vec![Err(refused); commands.len()];
+                let commands = commands.into_iter().enumerate();
+                let (places, taken): (Vec<_>, Vec<_>) = commands.filter(|(_, c)| is_taken_to_the_end(c)).unzip();
+                if !taken.is_empty() {
+                    let answers = self.send(caller, ack, taken).await;
+                    places.into_iter().zip(answers).for_each(|(place, answer)| outcomes[place] = answer);
+                }
+                outcomes
+            }
+        }
+    }
+
+    async fn send(&self, caller: &Caller, ack: Ack, commands: Vec<Command>) -> Vec<Result<Outcome, Error>> {
         let count = commands.len();
         let refuse = |error: Error| vec![Err(error); count];
-        let is_renewal = commands.iter().all(|c| matches!(c, Command::Renew { .. } | Command::AttachSession { .. }));
-        if !is_renewal && let Err(error) = self.takes_work() {
-            return refuse(error);
-        }
-        let (lane, limit) = if is_renewal {
-            (&self.shared.renewals, "queue of renewals")
+        let (lane, limit) = if commands.iter().all(is_renewal) {
+            (&self.shared.renewals, RENEWALS)
         } else {
-            (&self.shared.requests, "queue of writes")
+            (&self.shared.requests, REQUESTS)
         };
         let (reply, outcomes) = oneshot::channel();
         let request = Request { caller: caller.clone(), ack, commands, reply };
         match lane.try_send(request) {
             Ok(()) => outcomes.await.unwrap_or_else(|_| refuse(Error::OutcomeUnknown)),
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                metrics::counter!("thuban_shed_total", "limit" => limit).increment(1);
-                refuse(Error::Overloaded { limit, retry_after: RETRY_AFTER })
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => refuse(Error::NotReady("the node stops".to_owned())),
-        }
-    }
-
-    /// Whether new work is taken now.
-    fn takes_work(&self) -> Result<(), Error> {
-        match self.readiness() {
-            Readiness::Ready => Ok(()),
-            Readiness::NotReady(why) => Err(Error::NotReady(why)),
-            Readiness::Draining => Err(Error::NotReady("it drains; use another node".to_owned())),
+            Err(error) => refuse(unsent(&error, limit)),
         }
     }
 
     /// A renewal is taken as long as the node is ready or drains: it must not lose leases on its way out.
     pub(crate) fn may_renew(&self) -> Result<(), Error> {
-        match &self.shared.status.borrow().readiness {
+        match &self.shared.status.load().readiness {
             Readiness::NotReady(why) => Err(Error::NotReady(why.clone())),
             Readiness::Ready | Readiness::Draining => Ok(()),
         }
     }
 
+    /// Without a lock, as every read asks it.
     pub(crate) fn readiness(&self) -> Readiness {
-        self.shared.status.borrow().readiness.clone()
+        match &self.shared.status.load().readiness {
+            Readiness::Ready if self.is_draining() => Readiness::Draining,
+            readiness => readiness.clone(),
+        }
     }
 
     pub(crate) fn status(&self) -> NodeStatus {
-        self.shared.status.borrow().clone()
+        NodeStatus { readiness: self.readiness(), ..NodeStatus::clone(&self.shared.status.load()) }
     }
 
+    /// For the applier alone: of two who change it at once, one would be forgotten.
     pub(crate) fn put_status(&self, change: impl FnOnce(&mut NodeStatus)) {
-        self.shared.status.send_modify(change);
+        let mut status = NodeStatus::clone(&self.shared.status.load());
+        change(&mut status);
+        self.shared.status.store(Arc::new(status));
     }
 
     pub(crate) async fn release_freezes(&self, caller: &Caller) -> Result<usize, Error> {
         let (reply, released) = oneshot::channel();
-        let _ = self.shared.signals.send(Signal::ReleaseFreezes(caller.clone(), reply));
-        released.await.map_err(|_| Error::NotReady("the node stops".to_owned()))
+        let release = Release { caller: caller.clone(), reply };
+        self.shared.releases.try_send(release).map_err(|error| unsent(&error, RELEASES))?;
+        released.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 
     /// This node holds a connection of the session, at `epoch`. What comes back shows the newest epoch.
@@ -214,7 +266,7 @@ impl Link {
         newest.send_if_modified(|newest| std::mem::replace(newest, (*newest).max(epoch)) < epoch);
         let newest = newest.subscribe();
         drop(held);
-        let _ = self.shared.signals.send(Signal::SessionHeld(session, epoch));
+        self.shared.sessions.put(session, |word| word.of(epoch).into_iter().for_each(|word| word.is_held = true));
         newest
     }
 
@@ -227,7 +279,7 @@ impl Link {
     }
 
     pub(crate) fn check(&self, word: CheckWord) {
-        let _ = self.shared.signals.send(Signal::Check(word));
+        self.shared.checks.put(word.key.clone(), |slot| *slot = Some(word));
     }
 
     pub(crate) fn session_lost(&self, session: SessionId, epoch: u32) {
@@ -236,15 +288,45 @@ impl Link {
             held.remove(&session);
         }
         drop(held);
-        let _ = self.shared.signals.send(Signal::SessionLost(session, epoch));
+        self.shared.sessions.put(session, |word| word.of(epoch).into_iter().for_each(|word| word.is_lost = true));
     }
 
     pub(crate) fn drain(&self) {
-        let _ = self.shared.signals.send(Signal::Drain);
+        self.shared.is_draining.store(true, Ordering::SeqCst);
         self.shared.draining.send_replace(true);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.shared.is_draining.load(Ordering::SeqCst)
     }
 
     pub(crate) async fn draining(&self) {
         let _ = self.shared.draining.subscribe().wait_for(|draining| *draining).await;
     }
 }
+
+/// Keeps what is there: goes ahead of new work, and is taken where that is shed.
+pub(crate) fn is_renewal(command: &Command) -> bool {
+    matches!(command, Command::Renew { .. } | Command::AttachSession { .. })
+}
+
+/// What a node that drains does not refuse: goodbyes, and what keeps leases on their way to another node.
+fn is_taken_to_the_end(command: &Command) -> bool {
+    is_renewal(command) || matches!(command, Command::Deregister { .. } | Command::CloseSession { .. })
+}
+
+fn unsent<T>(error: &mpsc::error::TrySendError<T>, limit: &'static str) -> Error {
+    match error {
+        mpsc::error::TrySendError::Full(_) => overloaded(limit),
+        mpsc::error::TrySendError::Closed(_) => Error::NotReady("the node stops".to_owned()),
+    }
+}
+
+/// What is said, and counted, when a limit of this node is reached.
+pub(crate) fn overloaded(limit: &'static str) -> Error {
+    metrics::counter!("thuban_shed_total", "limit" => limit).increment(1);
+    Error::Overloaded { limit, retry_after: RETRY_AFTER }
+}
+
+#[cfg(test)]
+mod tests;

@@ -269,6 +269,11 @@ impl LeaseTable {
         self.count(kind)
     }
 
+    /// What kind of lease is here of an instance.
+    pub fn kind(&self, key: &InstanceKey) -> Option<LeaseKind> {
+        self.slots.find(key).map(|lease| self.slots.get(lease).lease().kind())
+    }
+
     fn count(&self, kind: LeaseKind) -> usize {
         self.counts[kind as usize]
     }

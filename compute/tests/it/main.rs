@@ -2,6 +2,8 @@
 
 mod journal;
 mod leases;
+mod meters;
 mod model;
 mod node;
+mod overload;
 mod world;

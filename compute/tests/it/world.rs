@@ -69,6 +69,10 @@ impl World {
         compute::node::start(self.parts(), Config::default()).await
     }
 
+    pub(crate) async fn start_with(&self, config: Config) -> Node {
+        compute::node::start(self.parts(), config).await.expect("the node starts")
+    }
+
     /// Moves time on in steps, so that every task sees every step, until `done`; at most `max_ms`.
     pub(crate) async fn pass_until(&self, max_ms: u64, mut done: impl FnMut() -> bool) -> Option<u64> {
         let mut passed = 0;

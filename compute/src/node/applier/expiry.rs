@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use metrics::{counter, gauge};
+
 use crate::model::{Author, Instance, InstanceKey, LeaseKind, NodeIncarnation, Op, SessionId};
 use crate::node::checks::{CheckEvent, Feed};
 use crate::node::link::{CheckWord, Link};
@@ -17,19 +19,42 @@ use super::{Applier, Item};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Hold {
     LogAway,
+    NotReady,
 }
+
+impl Hold {
+    fn word(self) -> &'static str {
+        match self {
+            Self::LogAway => "log_away",
+            Self::NotReady => "not_ready",
+        }
+    }
+}
+
+/// The last time that this node's own loop was so late that leases lapsed meanwhile.
+#[derive(Clone, Copy)]
+struct Late {
+    at: MonoMs,
+    late_ms: MonoMs,
+    spared: usize,
+}
+
+/// For how long a late loop is shown: as long as a window in which losses are counted.
+const LATE_SHOWN_MS: MonoMs = 10_000;
 
 pub(super) struct Expiry {
     me: NodeIncarnation,
     table: LeaseTable,
     checks: Feed,
     holds: BTreeSet<Hold>,
+    late: Option<Late>,
 }
 
 impl Expiry {
     /// Takes over every lease of a state that has just been loaded; each has its full time from now.
     pub(super) fn ready(me: NodeIncarnation, state: &State, checks: &Feed, now: MonoMs) -> Self {
-        let mut expiry = Self { me, table: LeaseTable::new(me), checks: checks.clone(), holds: BTreeSet::new() };
+        let (table, checks) = (LeaseTable::new(me), checks.clone());
+        let mut expiry = Self { me, table, checks, holds: BTreeSet::new(), late: None };
         for (id, session) in state.sessions() {
             expiry.table.session_attached(*id, session.epoch, session.grace_ms, true, now);
         }
@@ -59,10 +84,14 @@ impl Expiry {
     fn check_begins(&self, key: &InstanceKey, instance: &std::sync::Arc<Instance>) {
         if instance.lease().kind() == LeaseKind::Checked {
             self.checks.tell(CheckEvent::Began { key: key.clone(), instance: instance.clone() });
-        } else if self.table.counts_of(LeaseKind::Checked) > 0 {
-            // It may have been a checked one until now.
+        } else if self.is_checked(key) {
+            // It was a checked one until now.
             self.checks.tell(CheckEvent::Ended { key: key.clone(), generation: instance.generation });
         }
+    }
+
+    fn is_checked(&self, key: &InstanceKey) -> bool {
+        self.table.counts_of(LeaseKind::Checked) > 0 && self.table.kind(key) == Some(LeaseKind::Checked)
     }
 
     fn hear(&mut self, event: &LeaseEvent, link: &Link, now: MonoMs) {
@@ -79,14 +108,16 @@ impl Expiry {
                 self.table.heard(key, instance, now);
             }
             LeaseEvent::Ended { key, generation } => {
+                if self.is_checked(key) {
+                    self.checks.tell(CheckEvent::Ended { key: key.clone(), generation: *generation });
+                }
                 self.table.end(key, *generation, now);
-                self.checks.tell(CheckEvent::Ended { key: key.clone(), generation: *generation });
             }
             LeaseEvent::Suspected { key, suspicion } => self.table.suspected(key, suspicion, now),
             LeaseEvent::Confirmed { key, suspicion } => self.table.barrier_passed(key, *suspicion, now),
             LeaseEvent::Cleared { key, age_ms } => {
                 self.table.cleared(key, *age_ms, now);
-                if self.table.counts_of(LeaseKind::Checked) > 0 {
+                if self.is_checked(key) {
                     self.checks.tell(CheckEvent::Cleared { key: key.clone() });
                 }
             }
@@ -121,28 +152,57 @@ impl Expiry {
     }
 
     pub(super) fn hold(&mut self, hold: Hold) {
-        self.holds.insert(hold);
+        if self.holds.insert(hold) {
+            counter!("thuban_expiry_holds_total", "reason" => hold.word()).increment(1);
+            gauge!("thuban_expiry_held", "reason" => hold.word()).set(1.0);
+        }
         self.table.hold();
     }
 
     /// When nothing holds any more, what lapsed meanwhile has its full time again.
     pub(super) fn release(&mut self, hold: Hold, now: MonoMs) {
-        if self.holds.remove(&hold) && self.holds.is_empty() {
+        if !self.holds.remove(&hold) {
+            return;
+        }
+        gauge!("thuban_expiry_held", "reason" => hold.word()).set(0.0);
+        if self.holds.is_empty() {
             let spared = self.table.release(now);
+            counter!("thuban_leases_spared_total", "reason" => hold.word()).increment(spared as u64);
             if spared > 0 {
                 tracing::warn!(spared, "leases that lapsed while expiry was held have their full time again");
             }
         }
     }
 
+    /// This node's loop runs at `now` and should have at `expected`: nothing that lapsed meanwhile goes, if that was
+    /// long.
+    fn late(&mut self, expected: MonoMs, now: MonoMs) {
+        let spared = self.table.late(expected, now);
+        if spared == 0 {
+            return;
+        }
+        let late_ms = now - expected;
+        tracing::warn!(spared, late_ms, "this node was late; leases that lapsed meanwhile have their full time again");
+        counter!("thuban_expiry_holds_total", "reason" => "late").increment(1);
+        counter!("thuban_leases_spared_total", "reason" => "late").increment(spared as u64);
+        self.late = Some(Late { at: now, late_ms, spared });
+    }
+
     pub(super) fn refused(&mut self, op: &Op, now: MonoMs) {
         self.table.refused(op, now);
     }
 
-    /// Why nothing may go now, in words.
-    pub(super) fn holding(&self) -> Option<String> {
-        self.holds.first().map(|hold| match hold {
+    /// Why nothing may go now, or did not go a moment ago, in words.
+    pub(super) fn holding(&self, now: MonoMs) -> Option<String> {
+        let standing = self.holds.first().map(|hold| match hold {
             Hold::LogAway => "the change log is away".to_owned(),
+            Hold::NotReady => "the node is not ready".to_owned(),
+        });
+        let late = self.late.filter(|late| now < late.at + LATE_SHOWN_MS);
+        standing.or_else(|| {
+            late.map(|Late { late_ms, spared, .. }| {
+                format!("this node's loop was late by {late_ms} ms; {spared} leases have their full time again")
+            })
         })
     }
 
@@ -171,15 +231,7 @@ impl Applier {
 
     /// Says to the log what time has brought. `expected`: when this should have run.
     pub(super) fn expire(&mut self, expected: MonoMs, now: MonoMs) {
-        let spared = self.expiry.table.late(expected, now);
-        if spared > 0 {
-            let late_ms = now - expected;
-            tracing::warn!(
-                spared,
-                late_ms,
-                "this node was late; leases that lapsed meanwhile have their full time again"
-            );
-        }
+        self.expiry.late(expected, now);
         let mut words = Vec::new();
         let state = &self.state;
         let members = |service: &crate::model::ServiceKey| {
@@ -204,16 +256,6 @@ impl Applier {
         let author = self.own("clock");
         let ends = self.state.due(now_ms);
         self.staged.extend(ends.into_iter().map(|op| Item::Own { op, author: author.clone() }));
-    }
-
-    /// An operator's word: nothing is frozen any more. How many freezes that ends.
-    pub(super) fn release_freezes(&mut self, author: &Author) -> usize {
-        let freezes: Vec<_> = self.state.freezes().map(|(scope, freeze)| (scope.clone(), freeze.revision)).collect();
-        let count = freezes.len();
-        for (scope, freeze) in freezes {
-            self.staged.push_front(Item::Own { op: Op::Release { scope, freeze }, author: author.clone() });
-        }
-        count
     }
 
     /// Who speaks when this node does.

@@ -1,6 +1,6 @@
 //! Building frames, appending them, and what to do when the log does not take them.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::command::{Ack, Answer, Command, Outcome, Reached};
@@ -9,11 +9,13 @@ use crate::model::limits::{FRAME_BYTES_MAX, FRAME_CHANGES_MAX};
 use crate::model::{
     Author, Change, Frame, InstanceKey, LeaseKind, Namespace, Op, Origin, Position, Revision, ServiceKey, SessionId,
 };
+use crate::node::link::{is_renewal, overloaded};
 use crate::node::overlay::{Unsent, provisional, subject};
 use crate::port::change_log::AppendError;
 use crate::port::clock::MonoMs;
 use crate::state::{Deciding, Decision};
 
+use super::meters::{CHECK_FEED, CHECK_FEED_MAX, SESSIONS, UNLANDED};
 use super::{AWAY_AFTER_MS, Applier, Away, InFlight, InFlightProgress, Item, RETRY_MS, Source, Ticket};
 
 /// What a change is about: two changes of the same subject do not share a frame, for the second could not know what it
@@ -28,16 +30,24 @@ enum Subject {
 }
 
 /// A frame that is being gathered.
+#[derive(Default)]
 struct Gathering {
     changes: Vec<Change>,
     bytes: usize,
     busy: HashSet<Subject>,
     later: Vec<Item>,
+    /// Sessions that it opens.
+    sessions: usize,
 }
 
 impl Gathering {
     fn is_full(&self) -> bool {
         self.changes.len() >= FRAME_CHANGES_MAX || self.bytes >= FRAME_BYTES_MAX / 2
+    }
+
+    /// Three quarters are: the rest is for renewals.
+    fn is_full_for_overlay(&self) -> bool {
+        self.changes.len() >= FRAME_CHANGES_MAX / 4 * 3 || self.bytes >= FRAME_BYTES_MAX / 8 * 3
     }
 }
 
@@ -47,16 +57,28 @@ impl Applier {
         if self.in_flight.is_some() {
             return;
         }
-        let has_work = !self.staged.is_empty() || (self.overlay.has_any_unsent() && self.away.is_none());
+        let has_items = !self.renewals.is_empty() || !self.staged.is_empty();
+        let has_work = has_items || (self.overlay.has_any_unsent() && self.away.is_none());
         if !has_work {
             return;
         }
-        let mut gathering = Gathering { changes: Vec::new(), bytes: 0, busy: HashSet::new(), later: Vec::new() };
+        let started = self.clock.mono_us();
+        let mut gathering = Gathering::default();
         if self.away.is_none() {
             self.gather_overlay(&mut gathering);
         }
+        self.fill(&mut gathering, |applier| &mut applier.renewals);
+        self.fill(&mut gathering, |applier| &mut applier.staged);
+        self.metrics.decided(self.clock.mono_us() - started);
+        if !gathering.changes.is_empty() {
+            self.append(gathering.changes);
+        }
+    }
+
+    /// Decides what waits in a queue, in its order, until the frame is full; what must wait for the next stays there.
+    fn fill(&mut self, gathering: &mut Gathering, queue: fn(&mut Self) -> &mut VecDeque<Item>) {
         while !gathering.is_full()
-            && let Some(item) = self.staged.pop_front()
+            && let Some(item) = queue(self).pop_front()
         {
             let subject = item.subject();
             if gathering.busy.contains(&subject) {
@@ -64,20 +86,17 @@ impl Applier {
                 continue;
             }
             let before = gathering.changes.len();
-            self.decide(item, &mut gathering);
+            self.decide(item, gathering);
             // Only a change makes its subject busy: what was answered or refused rests on nothing.
             if gathering.changes.len() > before && subject != Subject::Other {
                 gathering.busy.insert(subject);
             }
         }
-        gathering.later.into_iter().rev().for_each(|item| self.staged.push_front(item));
-        if !gathering.changes.is_empty() {
-            self.append(gathering.changes);
-        }
+        gathering.later.drain(..).rev().for_each(|item| queue(self).push_front(item));
     }
 
     fn gather_overlay(&mut self, gathering: &mut Gathering) {
-        while !gathering.is_full()
+        while !gathering.is_full_for_overlay()
             && let Some(Unsent { author, op }) = self.overlay.take()
         {
             if let Some(key) = subject(&op) {
@@ -104,6 +123,9 @@ impl Applier {
             Decision::Refuse(error) => self.refuse(ticket, &command, error),
             Decision::Append(op) => {
                 let created = creates(&op);
+                if let Some(limit) = self.limit_of(&op, gathering) {
+                    return self.calls.answer(ticket, Err(overloaded(limit)));
+                }
                 if self.away.is_some() {
                     return self.accept_while_away(ticket, &command, author, op, created);
                 }
@@ -118,10 +140,32 @@ impl Applier {
 
     fn push(&mut self, gathering: &mut Gathering, source: Source, author: Author, op: Op) {
         self.counter += 1;
+        gathering.sessions += usize::from(matches!(op, Op::OpenSession { .. }));
         let change = Change { origin: Origin { node: self.me, counter: self.counter }, author, op };
         gathering.bytes += change.weight();
         gathering.changes.push(change);
         self.pending.insert(self.counter, source);
+    }
+
+    /// The limit that stands in the way of new work. What keeps or removes what is there has none.
+    fn limit_of(&self, op: &Op, gathering: &Gathering) -> Option<&'static str> {
+        let is_new = match op {
+            Op::OpenSession { .. } => {
+                if self.state.sessions_of(self.me) + gathering.sessions >= self.config.sessions_max {
+                    return Some(SESSIONS);
+                }
+                true
+            }
+            Op::Register { provider, .. } => {
+                if provider.lease().kind() == LeaseKind::Checked && self.ends.checks.len() >= CHECK_FEED_MAX {
+                    return Some(CHECK_FEED);
+                }
+                true
+            }
+            Op::PutNamespace { .. } | Op::PutService { .. } | Op::Operate { .. } => true,
+            _ => false,
+        };
+        (is_new && self.unlanded() >= self.config.unlanded_max).then_some(UNLANDED)
     }
 
     /// An answer that needed no change. Who spoke was heard.
@@ -238,7 +282,8 @@ impl Applier {
         self.metrics.frame(frame.changes.len());
         let now = self.clock.mono_ms();
         let progress = InFlightProgress::Appending(self.append_future(frame.clone()));
-        self.in_flight = Some(InFlight { frame, since: now, progress, repeated: false });
+        let since_us = self.clock.mono_us();
+        self.in_flight = Some(InFlight { frame, since: now, since_us, progress, repeated: false });
     }
 
     fn append_future(&self, frame: Arc<Frame>) -> super::BoxFuture<Result<Position, AppendError>> {
@@ -251,7 +296,7 @@ impl Applier {
         let Some(in_flight) = &mut self.in_flight else { return };
         match result {
             Ok(_) => {
-                self.metrics.appended(now.saturating_sub(in_flight.since));
+                self.metrics.appended(self.clock.mono_us() - in_flight.since_us);
                 in_flight.progress = InFlightProgress::Appended;
                 self.log_is_back(now);
             }
@@ -281,7 +326,7 @@ impl Applier {
         for change in frame.changes.iter().rev() {
             match self.pending.remove(&change.origin.counter) {
                 Some(Source::Caller { ticket, command, tries, .. }) => {
-                    self.staged.push_front(Item::Command { ticket, command, tries });
+                    self.stage_first(Item::Command { ticket, command, tries });
                 }
                 Some(Source::Overlay) => self.overlay.put_back(change.author.clone(), change.op.clone()),
                 Some(Source::Own) | None => {}
@@ -310,6 +355,7 @@ impl Applier {
             self.expiry.hold(super::expiry::Hold::LogAway);
         }
         self.away = Some(Away { since, retry_at: now + RETRY_MS });
+        self.refuse_releases();
         self.put_status();
     }
 
@@ -318,6 +364,14 @@ impl Applier {
             tracing::info!(away_ms = now - away.since, overlay = self.overlay.len(), "the change log is back");
             self.expiry.release(super::expiry::Hold::LogAway, now);
             self.put_status();
+        }
+    }
+
+    /// Decides an item again before all others of its queue.
+    pub(super) fn stage_first(&mut self, item: Item) {
+        match &item {
+            Item::Command { command, .. } if is_renewal(command) => self.renewals.push_front(item),
+            _ => self.staged.push_front(item),
         }
     }
 
@@ -353,8 +407,8 @@ impl Applier {
 
     /// While an append is stuck no frame is built, but callers must not wait for it: they are decided now.
     fn decide_while_stuck(&mut self) {
-        let mut nothing = Gathering { changes: Vec::new(), bytes: 0, busy: HashSet::new(), later: Vec::new() };
-        while let Some(item) = self.staged.pop_front() {
+        let mut nothing = Gathering::default();
+        while let Some(item) = self.renewals.pop_front().or_else(|| self.staged.pop_front()) {
             self.decide(item, &mut nothing);
         }
     }

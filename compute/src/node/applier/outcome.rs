@@ -6,7 +6,7 @@ use crate::model::{Frame, Op};
 use crate::node::overlay::{shows, subject};
 use crate::state::{Applied, Refusal, Verdict};
 
-use super::{Applier, Item, Source};
+use super::{Applier, InFlight, InFlightProgress, Item, Source};
 
 /// How often a command is decided again because somebody else was first.
 const TRIES_MAX: u32 = 64;
@@ -52,9 +52,12 @@ impl Applier {
     /// The frame under way has been seen in the log: the next one may go.
     fn land_in_flight(&mut self, frame: &Frame) {
         let first = |frame: &Frame| frame.changes.first().map(|change| change.origin);
-        let is_ours = self.in_flight.as_ref().is_some_and(|f| first(&f.frame) == first(frame));
-        if is_ours {
-            self.in_flight = None;
+        let ours = self.in_flight.take_if(|f| first(&f.frame) == first(frame));
+        if let Some(InFlight { progress, since_us, .. }) = ours {
+            if matches!(progress, InFlightProgress::Appending(_)) {
+                // The log has shown it before it has answered.
+                self.metrics.appended(self.clock.mono_us() - since_us);
+            }
             self.log_is_back(self.clock.mono_ms());
         }
     }
@@ -76,7 +79,7 @@ impl Applier {
             let busy = "it changes faster than this request could be decided; try again";
             return self.calls.answer(*ticket, Err(Error::Conflict(busy.to_owned())));
         }
-        self.staged.push_front(item);
+        self.stage_first(item);
     }
 }
 

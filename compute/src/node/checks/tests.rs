@@ -1,12 +1,12 @@
 use async_trait::async_trait;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::model::{Check, LogIdentity, NodeIncarnation};
 use crate::node::Config;
 use crate::node::applier::first_status;
-use crate::node::link::{CheckWord, Lanes, Signal};
+use crate::node::link::{CheckWord, Lanes};
 use crate::state::State;
 use crate::testing::{ManualClock, SeededChance};
 
@@ -91,10 +91,8 @@ impl World {
     }
 
     async fn word(&mut self) -> CheckWord {
-        match in_time(self.lanes.signals.recv()).await {
-            Some(Signal::Check(word)) => word,
-            _ => panic!("not a word about a check"),
-        }
+        let words = in_time(self.lanes.checks.take(1)).await.expect("the link is there");
+        words.into_iter().find_map(|(_, word)| word).expect("a word about a check")
     }
 }
 
@@ -199,4 +197,35 @@ async fn it_ends_with_the_applier_and_takes_its_probes_along() {
     drop(world.feed);
     in_time(world.task).await.expect("it ends by itself");
     in_time(call.answer.closed()).await;
+}
+
+#[tokio::test]
+async fn news_of_a_lease_take_one_place_and_come_in_their_order() {
+    let (feed, mut end) = Feed::new();
+    let (key, instance) = instance("a", check(1_000, 100, 1, 1), 1);
+    let generation = instance.generation;
+    let began = || CheckEvent::Began { key: key.clone(), instance: instance.clone() };
+    let ended = |generation| CheckEvent::Ended { key: key.clone(), generation };
+    let cleared = || CheckEvent::Cleared { key: key.clone() };
+    for _ in 0..10_000 {
+        feed.tell(began());
+        feed.tell(cleared());
+        feed.tell(ended(generation));
+    }
+    assert_eq!(feed.len(), 1);
+    let mut heard = async || {
+        let taken = end.take(8).await.expect("the feed is there");
+        let events = taken.into_iter().flat_map(|(key, news)| news.events(key));
+        let name = |event| match event {
+            CheckEvent::Began { .. } => "began",
+            CheckEvent::Ended { .. } => "ended",
+            CheckEvent::Cleared { .. } => "cleared",
+        };
+        events.map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(heard().await, ["ended"]);
+    feed.tell(ended(generation));
+    feed.tell(began());
+    feed.tell(cleared());
+    assert_eq!(heard().await, ["ended", "began", "cleared"]);
 }

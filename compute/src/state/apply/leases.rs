@@ -126,6 +126,7 @@ impl Applying<'_> {
             revision: self.revision,
         };
         self.state.sessions.insert(id, SessionState { row, leases: BTreeSet::new() });
+        *self.state.sessions_of.entry(node).or_default() += 1;
         self.state.dirty.sessions.insert(id);
         self.tell(LeaseEvent::SessionAttached { session: id, epoch: 1, node, grace_ms });
         Ok(())
@@ -137,10 +138,12 @@ impl Applying<'_> {
             return Err(Refusal::Epoch);
         }
         session.row.epoch = epoch;
-        session.row.node = node;
+        let before = std::mem::replace(&mut session.row.node, node);
         session.row.revision = self.revision;
         let grace_ms = session.row.grace_ms;
         let leases: Vec<_> = session.leases.iter().cloned().collect();
+        self.state.leave_node(before);
+        *self.state.sessions_of.entry(node).or_default() += 1;
         self.state.dirty.sessions.insert(id);
         self.tell(LeaseEvent::SessionAttached { session: id, epoch, node, grace_ms });
         for key in leases {
@@ -162,10 +165,12 @@ impl Applying<'_> {
         if !deregister && !session.leases.is_empty() {
             return Err(Refusal::NotEmpty);
         }
+        let node = session.row.node;
         for key in session.leases.clone() {
             self.remove(&key, RemovalReason::Deregistered);
         }
         self.state.sessions.remove(&id);
+        self.state.leave_node(node);
         self.state.dirty.sessions.insert(id);
         self.tell(LeaseEvent::SessionClosed { session: id });
         Ok(())

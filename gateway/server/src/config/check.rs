@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use compute::directory::SelectedLimits;
+use gateway::http::Hosts;
 use gateway::listen::Tls;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
@@ -34,6 +35,7 @@ pub(super) fn check(settings: &Settings, environment: &Environment, wrongs: &mut
     }
     let insecure = checking.switch("insecure");
     checking.refuse_open_doors(http, grpc, insecure, token_file.is_some() && tls != Some(Tls::Off));
+    let hosts = http.and_then(|http| checking.hosts(http));
     checking.refuse_shared(http, grpc, store.as_deref(), log.as_deref());
     let logging = checking.logging();
     let check_allow = checking.check_allow();
@@ -46,6 +48,7 @@ pub(super) fn check(settings: &Settings, environment: &Environment, wrongs: &mut
         log: log?,
         http: http?,
         grpc: grpc?,
+        hosts: hosts?,
         logging: logging?,
         check_allow: check_allow?,
         tls: tls?,
@@ -252,6 +255,22 @@ impl Checking<'_> {
         Some(networks)
     }
 
+    /// What the HTTP listener is called. Beyond loopback it may be any name that somebody's network has for it, and who
+    /// opened it there has said that it is not guarded.
+    fn hosts(&mut self, http: SocketAddr) -> Option<Hosts> {
+        let Some(setting) = self.settings.get("allow_host").cloned() else {
+            return Some(if http.ip().is_loopback() { Hosts::Named(Vec::new()) } else { Hosts::Any });
+        };
+        let names: Vec<&str> = setting.words.iter().map(String::as_str).filter(|word| !word.is_empty()).collect();
+        if names.contains(&"*") {
+            return Some(Hosts::Any);
+        }
+        if names.iter().all(|name| Hosts::is_name(name)) {
+            return Some(Hosts::Named(names.into_iter().map(Into::into).collect()));
+        }
+        self.wrong("allow_host", &setting, "host names without a port, such as thuban.example, or *")
+    }
+
     fn listen(&mut self) -> Option<gateway::listen::Config> {
         let base = gateway::listen::Config::default();
         let connections_max = self.count("connections_max");
@@ -295,6 +314,7 @@ impl Checking<'_> {
         let name = self.node_name();
         let probes_max = self.count("probes_max");
         let unlanded_max = self.count("unlanded_max");
+        let sessions_max = self.count("sessions_max");
         let entries_max = self.number("selected_entries_max");
         let bytes_max = self.number("selected_bytes_max");
         self.advertise();
@@ -303,6 +323,7 @@ impl Checking<'_> {
             selected: SelectedLimits { entries_max: entries_max?, bytes_max: bytes_max? },
             unlanded_max: unlanded_max?,
             probes_max: probes_max?,
+            sessions_max: sessions_max?,
         })
     }
 
