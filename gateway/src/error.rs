@@ -59,7 +59,7 @@ codes! {
     LeaseKind, "lease_kind", 409, "the lease is of another kind";
     GenerationMismatch, "generation_mismatch", 412, "registered again since";
     PreconditionFailed, "precondition_failed", 412, "the condition does not hold";
-    TooLarge, "too_large", 413, "the body is too large";
+    TooLarge, "too_large", 413, "what was sent is too large";
     UnsupportedMediaType, "unsupported_media_type", 415, "the body is not JSON";
     RateLimited, "rate_limited", 429, "too many requests";
     Internal, "internal", 500, "a fault of this node";

@@ -27,6 +27,7 @@ mod serving;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod told;
 
 pub use opening::Opening;
 pub use tls::Tls;

@@ -56,7 +56,7 @@ impl Asked {
     put, path = "/v1/namespaces/{ns}/services/{service}/instances/{id}", operation_id = "register", tag = "instances",
     params(InInstance, schema::Acknowledged, schema::Generation), request_body = schema::Registration,
     responses(
-        (status = 200, description = "Replaced or renewed", body = schema::Instance),
+        (status = 200, description = "Replaced, by a new generation too, or renewed", body = schema::Instance),
         (status = 201, description = "A new instance", body = schema::Instance),
         (status = 202, description = "Taken, but less was reached than asked", body = schema::Instance),
         WriteRefusals)

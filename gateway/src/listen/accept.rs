@@ -18,6 +18,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use super::activity::{Activity, Watchman, Word};
 use super::io_stream::{Bytes, IoStream};
 use super::serving::Serving;
+use super::told::Told;
 use super::{Arrival, Config, Listener, Opening};
 
 /// Connections beyond the limit that are told so; more are closed without a word.
@@ -169,7 +170,7 @@ async fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr, activity: &
     let answers = shared.answers.now();
     let (router, express) = if is_full { (&answers.full, None) } else { (&answers.router, answers.express.clone()) };
     let serving = Serving { router: router.clone(), express, arrival, activity: Arc::clone(activity) };
-    let io = TokioIo::new(IoStream::new(bytes, Arc::clone(activity)));
+    let io = TokioIo::new(Told::new(IoStream::new(bytes, Arc::clone(activity)), &shared.config));
     let mut served = Box::pin(shared.builder.serve_connection(io, serving));
     // An early close, a reset, nonsense instead of HTTP: the peer's affair, and it has been told what there was to tell.
     let outcome = tokio::select! {

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use gateway::http::Config;
 use gateway::listen::Tls;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -158,17 +159,20 @@ async fn one_who_leaves_early_leaves_nothing_behind() {
         stream.write_all(start.as_bytes()).await.expect("it reads");
         drop(stream);
     }
-    // Without a line end in the middle of a chunk, with a wrong length of one, and with two lengths.
+    // A wrong length in the middle of a chunk, two lengths, another protocol, an address that is none, no header.
     for broken in [
         put("a", "transfer-encoding: chunked\r\n", "zz\r\n{}"),
         put("a", "content-length: 2\r\ncontent-length: 3\r\n", "{}"),
         "GET /livez HTTP/9.9\r\n\r\n".to_owned(),
         "GET http://[ HTTP/1.1\r\n\r\n".to_owned(),
+        "G@T{} /livez HTTP/1.1\r\n\r\n".to_owned(),
+        "GET /livez HTTP/1.1\r\nno colon\r\n\r\n".to_owned(),
     ] {
         let mut stream = connect(&listening).await;
         stream.write_all(broken.as_bytes()).await.expect("it reads");
-        let answer = read_until(&mut stream, |text| text.contains("\r\n\r\n")).await;
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+        let answer = read_until(&mut stream, |_| false).await;
+        assert_eq!(problem(&answer)["code"], "invalid_argument", "{broken:?}: {answer}");
+        assert!(answer.starts_with("HTTP/1.1 400"), "{broken:?}: {answer}");
     }
     alive(&world, &listening).await;
     assert_eq!(world.get(&format!("{ORDERS}/instances")).await.status, 404, "nothing was written");
@@ -180,15 +184,28 @@ async fn headers_have_their_limits() {
     let listening = world.listen(Config::default(), &Tls::Off).await;
     let many: String = (0..200).map(|n| format!("x-{n}: 1\r\n")).collect();
     let long = format!("x-long: {}\r\n", "y".repeat(200 << 10));
-    for headers in [many, long] {
+    let head = |headers: &str| format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
+    let far = format!("GET /{} HTTP/1.1\r\n\r\n", "y".repeat(200 << 10));
+    for request in [head(&many), head(&long), far] {
         let (mut reader, mut writer) = connect(&listening).await.into_split();
-        let request = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
-        let sending = tokio::spawn(async move { writer.write_all(request.as_bytes()).await });
-        let answer = read_until(&mut reader, |text| text.contains("\r\n\r\n")).await;
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
-        sending.abort();
+        let sending = tokio::spawn(async move { writer.write_all(request.as_bytes()).await.map(|()| writer) });
+        let answer = read_until(&mut reader, |text| text.ends_with('}')).await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+        let problem = problem(&answer);
+        assert_eq!((&problem["code"], &problem["status"]), (&json!("too_large"), &json!(431)));
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("65536 bytes and 100 headers")));
+        // What came behind it was taken: the peer could send to its end and see the answer.
+        sending.await.expect("no panic").expect("no reset");
     }
     alive(&world, &listening).await;
+}
+
+/// The problem document of an answer, which is all of its body.
+fn problem(answer: &str) -> Value {
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an end of the head");
+    assert!(head.contains("content-type: application/problem+json"), "{answer}");
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+    serde_json::from_str(body).expect("JSON")
 }
 
 /// What comes of a connection as the node's time goes on.
