@@ -11,7 +11,9 @@ mod tests;
 const DESCRIPTION: &str = "Thuban is a service registry. Instances register, keep their lease, and are found, watched \
     and operated on.\n\nRevisions are opaque: hand them back, compare them for equality. Any answer's ETag or \
     X-Thuban-Revision serves `min_revision`, `from` and `Last-Event-ID` of any read. Unknown fields and query \
-    parameters are errors that name them. Errors are problem documents (RFC 9457) with a stable `code`.";
+    parameters are errors that name them. Errors are problem documents (RFC 9457) with a stable `code`; those of a \
+    request that can't be read too (400, and 431 for a head that is too large). A head that does not arrive in time is \
+    closed without an answer.";
 
 /// Operations that take discover's filters.
 const FILTERED: &[&str] =
