@@ -163,8 +163,8 @@ enum Event {
     Release(Release),
     Sessions(Vec<(SessionId, SessionWord)>),
     Checks(Vec<(InstanceKey, Option<CheckWord>)>),
-    Renewals(Vec<Request>),
-    Requests(Vec<Request>),
+    Renewal(Request),
+    Request(Request),
     Tick,
     Stop,
 }
@@ -236,13 +236,13 @@ impl Applier {
                 Event::Release(release) => self.release_freezes(release),
                 Event::Sessions(words) => self.take_sessions(words),
                 Event::Checks(words) => self.take_checks(words),
-                Event::Renewals(requests) => {
-                    let items = requests.into_iter().flat_map(|request| opened(&mut self.calls, request));
-                    self.renewals.extend(items);
+                Event::Renewal(request) => {
+                    self.renewals.extend(opened(&mut self.calls, request));
+                    self.take_renewals();
                 }
-                Event::Requests(requests) => {
-                    let items = requests.into_iter().flat_map(|request| opened(&mut self.calls, request));
-                    self.staged.extend(items);
+                Event::Request(request) => {
+                    self.staged.extend(opened(&mut self.calls, request));
+                    self.take_requests();
                 }
                 Event::Tick => self.tick(),
                 Event::Stop => stopping = true,
@@ -258,20 +258,30 @@ impl Applier {
         }
         for _ in 0..GATHER_TURNS {
             tokio::task::yield_now().await;
-            for _ in 0..TAKEN_MAX {
-                if self.renewals.len() >= RENEWALS_STAGED_MAX {
-                    break;
-                }
-                let Ok(request) = self.ends.lanes.renewals.try_recv() else { break };
-                self.renewals.extend(opened(&mut self.calls, request));
+            self.take_renewals();
+            self.take_requests();
+        }
+    }
+
+    /// Takes the renewals that wait in their lane. One request may be many commands, so each is counted when it is taken.
+    fn take_renewals(&mut self) {
+        for _ in 0..TAKEN_MAX {
+            if self.renewals.len() >= RENEWALS_STAGED_MAX {
+                return;
             }
-            for _ in 0..TAKEN_MAX {
-                if self.staged.len() >= STAGED_MAX {
-                    break;
-                }
-                let Ok(request) = self.ends.lanes.requests.try_recv() else { break };
-                self.staged.extend(opened(&mut self.calls, request));
+            let Ok(request) = self.ends.lanes.renewals.try_recv() else { return };
+            self.renewals.extend(opened(&mut self.calls, request));
+        }
+    }
+
+    /// The same for new work.
+    fn take_requests(&mut self) {
+        for _ in 0..TAKEN_MAX {
+            if self.staged.len() >= STAGED_MAX {
+                return;
             }
+            let Ok(request) = self.ends.lanes.requests.try_recv() else { return };
+            self.staged.extend(opened(&mut self.calls, request));
         }
     }
 
@@ -294,7 +304,6 @@ impl Applier {
                 _ => std::future::pending().await,
             }
         };
-        let (mut renewals, mut requests) = (Vec::new(), Vec::new());
         tokio::select! {
             biased;
             entries = reading => Event::Read(entries),
@@ -304,8 +313,8 @@ impl Applier {
             Some(words) = self.ends.lanes.sessions.take(WORDS_MAX) => Event::Sessions(words),
             Some(words) = self.ends.lanes.checks.take(WORDS_MAX) => Event::Checks(words),
             () = self.clock.sleep_until(wake_at) => Event::Tick,
-            _ = self.ends.lanes.renewals.recv_many(&mut renewals, TAKEN_MAX), if takes_renewals => Event::Renewals(renewals),
-            _ = self.ends.lanes.requests.recv_many(&mut requests, TAKEN_MAX), if takes_requests => Event::Requests(requests),
+            Some(request) = self.ends.lanes.renewals.recv(), if takes_renewals => Event::Renewal(request),
+            Some(request) = self.ends.lanes.requests.recv(), if takes_requests => Event::Request(request),
             _ = stop, if !stopping => Event::Stop,
         }
     }

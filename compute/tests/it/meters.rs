@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use compute::command::Ack;
 use compute::model::{Lease, Selector};
+use compute::testing::change_log::Stall;
 use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder};
 use metrics::{SharedString, Unit};
 
-use crate::world::{World, ask, deregister, key, must, provider, register, service};
+use crate::world::{World, ask, deregister, key, must, provider, register, service, somebody};
 
 /// Keeps the last value of each gauge, the sum of each counter, and how often each histogram was told something.
 #[derive(Clone, Default)]
@@ -151,4 +152,31 @@ async fn every_queue_span_and_limit_is_shown() {
     world.pass(1_000).await;
     assert_eq!(book.get("thuban_expiry_held reason=log_away"), Some(0.0));
     assert_eq!(book.get("thuban_expiry_holds_total reason=log_away"), Some(1.0));
+}
+
+/// One request may be a thousand commands: the bound is of commands.
+#[tokio::test]
+async fn what_waits_for_a_frame_is_counted_by_commands() {
+    let book = Book::default();
+    let _guard = metrics::set_default_local_recorder(&book);
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    world.log.stall(Stall::Append);
+    let mut waiting = Vec::new();
+    for request in 0..40 {
+        let (registry, caller) = (registry.clone(), somebody());
+        let ids = (0..1_000).map(|n| key("orders", &format!("{request}-{n}")));
+        let commands = ids.map(|id| register(&id, provider(80, Lease::DEFAULT))).collect();
+        waiting.push(tokio::spawn(async move { registry.submit(&caller, Ack::Log, commands).await.len() }));
+    }
+    world.settle().await;
+    world.pass(500).await;
+    let staged = book.get("thuban_queue_length queue=staged");
+    assert!(staged > Some(15_000.0) && staged < Some(16_384.0 + 1_000.0), "{staged:?}");
+    assert!(book.get("thuban_queue_length queue=requests") > Some(15.0), "the rest stays in its lane");
+    world.log.release(Stall::Append);
+    for calls in waiting {
+        assert_eq!(world.drive(calls).await.expect("it ran"), 1_000);
+    }
 }
