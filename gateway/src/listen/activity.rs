@@ -23,6 +23,7 @@ pub(super) struct Watchman {
     next: AtomicU64,
     head_timeout_ms: u64,
     idle_timeout_ms: u64,
+    silent_timeout_ms: u64,
 }
 
 struct Connections {
@@ -51,6 +52,10 @@ pub(super) struct Activity {
     head_since_ms: AtomicU64,
     /// The last byte in either direction.
     moved_ms: AtomicU64,
+    /// The last byte that came.
+    heard_ms: AtomicU64,
+    /// What is to go out waits for a peer that does not take it.
+    is_stuck: AtomicBool,
     /// HTTP/2 says so itself when a peer is dead, and its frames are not heads.
     is_h2: AtomicBool,
     /// The connection looks at it each time it is woken: one load, where a future for each who may speak takes a lock.
@@ -63,6 +68,8 @@ pub(super) struct Activity {
 pub(super) enum Cut {
     SlowHead,
     Idle,
+    /// HTTP/2 gives a peer up that answers no ping, but says goodbye first, and waits for ever if that can't go out.
+    Silent,
 }
 
 impl Cut {
@@ -70,6 +77,7 @@ impl Cut {
         match self {
             Self::SlowHead => "slow_head",
             Self::Idle => "idle",
+            Self::Silent => "silent",
         }
     }
 }
@@ -82,6 +90,7 @@ impl Watchman {
             next: AtomicU64::new(0),
             head_timeout_ms: config.head_timeout.as_millis() as u64,
             idle_timeout_ms: config.idle_timeout.as_millis() as u64,
+            silent_timeout_ms: (config.ping_interval + config.ping_timeout).as_millis() as u64,
         })
     }
 
@@ -94,6 +103,8 @@ impl Watchman {
             busy: AtomicU32::new(0),
             head_since_ms: AtomicU64::new(now),
             moved_ms: AtomicU64::new(now),
+            heard_ms: AtomicU64::new(now),
+            is_stuck: AtomicBool::new(false),
             is_h2: AtomicBool::new(false),
             told: AtomicU8::new(connections.told as u8),
             waker: AtomicWaker::new(),
@@ -115,7 +126,8 @@ impl Watchman {
 
     /// Looks at all connections again and again. Never ends.
     pub(super) async fn sweep(self: Arc<Self>, clock: Arc<dyn Clock>, door: &'static str) {
-        let period = (self.head_timeout_ms.min(self.idle_timeout_ms) / 8).clamp(1, 1_000);
+        let shortest = self.head_timeout_ms.min(self.idle_timeout_ms).min(self.silent_timeout_ms);
+        let period = (shortest / 8).clamp(1, 1_000);
         loop {
             clock.sleep(Duration::from_millis(period)).await;
             self.look(clock.mono_ms() + 1, door);
@@ -139,6 +151,10 @@ impl Watchman {
         if is_h1 && over(activity.head_since_ms.load(Relaxed), self.head_timeout_ms) {
             return Some(Cut::SlowHead);
         }
+        let is_stuck = activity.is_stuck.load(Relaxed);
+        if !is_h1 && is_stuck && over(activity.heard_ms.load(Relaxed), self.silent_timeout_ms) {
+            return Some(Cut::Silent);
+        }
         over(activity.moved_ms.load(Relaxed), self.idle_timeout_ms).then_some(Cut::Idle)
     }
 
@@ -153,9 +169,18 @@ impl Activity {
         self.moved_ms.store(self.watchman.now_ms.load(Relaxed), Relaxed);
     }
 
+    /// Bytes went, or are to go and can't.
+    pub(super) fn sent(&self, has_gone: bool) {
+        self.is_stuck.store(!has_gone, Relaxed);
+        if has_gone {
+            self.moved();
+        }
+    }
+
     /// Bytes came: of a head, if no request is under way.
     pub(super) fn received(&self) {
         self.moved();
+        self.heard_ms.store(self.watchman.now_ms.load(Relaxed), Relaxed);
         if self.busy.load(Relaxed) == 0 && self.head_since_ms.load(Relaxed) == 0 {
             self.head_since_ms.store(self.watchman.now_ms.load(Relaxed), Relaxed);
         }

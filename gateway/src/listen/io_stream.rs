@@ -30,11 +30,13 @@ impl IoStream {
         Self { bytes, activity, is_first: true }
     }
 
-    fn wrote(&self, result: io::Result<usize>) -> Poll<io::Result<usize>> {
-        if matches!(result, Ok(count) if count > 0) {
-            self.activity.moved();
+    fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &result {
+            Poll::Ready(Ok(count)) if *count > 0 => self.activity.sent(true),
+            Poll::Pending => self.activity.sent(false),
+            Poll::Ready(_) => {}
         }
-        Poll::Ready(result)
+        result
     }
 }
 
@@ -61,10 +63,10 @@ impl AsyncRead for IoStream {
 
 impl AsyncWrite for IoStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let result = ready!(match &mut self.bytes {
+        let result = match &mut self.bytes {
             Bytes::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Bytes::Encrypted(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
-        });
+        };
         self.wrote(result)
     }
 
@@ -73,10 +75,10 @@ impl AsyncWrite for IoStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = ready!(match &mut self.bytes {
+        let result = match &mut self.bytes {
             Bytes::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Bytes::Encrypted(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
-        });
+        };
         self.wrote(result)
     }
 

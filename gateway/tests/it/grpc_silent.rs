@@ -106,7 +106,7 @@ async fn much_of_stock(world: &World) {
     }
 }
 
-/// It has not taken what it was sent, so not even the ping that would unmask it can be sent.
+/// It has not taken what it was sent, so neither the ping that would unmask it nor the goodbye can be sent.
 #[tokio::test]
 async fn a_peer_that_vanishes_with_much_unread_is_dropped_too() {
     let world = quick_pings().await;
@@ -127,4 +127,6 @@ async fn a_peer_that_vanishes_with_much_unread_is_dropped_too() {
     relay.vanish();
     world.until(|| async { (watchers(&world, "stock") == 0).then_some(()) }).await;
     world.until(|| async { (health(&world).await == Some(false)).then_some(()) }).await;
+    // Its connection is closed as well: a stop waits for none, and no time passes in which it would be cut.
+    world.shut_down().await;
 }

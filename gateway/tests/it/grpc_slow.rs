@@ -1,7 +1,10 @@
 //! Clients that do not read: what is kept for them has a bound, they get the newest when they read again, and nobody
 //! else waits for them.
 
+use std::time::Duration;
+
 use compute::testing::change_log::Stall;
+use gateway::listen;
 use schemas::thuban::v1 as pb;
 use schemas::thuban::v1::registry_client::RegistryClient;
 use schemas::thuban::v1::session_reply::Reply;
@@ -11,7 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::grpc_relay::Relay;
 use crate::grpc_stream::{Stream, ping, watch};
-use crate::grpc_world::{World, item, must_register, permanent, soon};
+use crate::grpc_world::{Wishes, World, item, must_register, permanent, soon};
 
 /// Changes while nobody reads; together several times what may be kept.
 const TURNS: usize = 600;
@@ -141,7 +144,9 @@ async fn a_session_that_does_not_read_gets_the_newest_and_slows_nobody() {
 /// Its windows are open wide, but the bytes stay in its socket: then the kernel's buffers come on top.
 #[tokio::test]
 async fn a_connection_that_is_not_read_gets_the_newest_and_slows_nobody() {
-    let world = World::new().await;
+    // It is silent as well, and that is not what this is about.
+    let listen = listen::Config { ping_interval: Duration::from_secs(1_000_000), ..listen::Config::default() };
+    let world = World::with(Wishes { listen, ..Wishes::default() }).await;
     must_register(&mut world.client().await, [turned(0)]).await;
     let relay = Relay::before(&world).await;
     let mut slow = relay.client().await.watch(of_orders()).await.unwrap().into_inner();
