@@ -4,6 +4,7 @@
 //!     cargo run -p gateway --example provider -- http://127.0.0.1:7801 orders a 10.0.0.7 8080
 
 use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
 use std::time::Duration;
 
 use schemas::thuban::v1::register_outcome::Outcome;
@@ -20,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Resolves when the node that we are on wants us gone, if ever.
+type Moving = Pin<Box<dyn Future<Output = ()>>>;
 
 /// How long a node may take over our goodbye. Behind it the grace ends what we had registered.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(5);
@@ -114,7 +118,7 @@ impl Provider {
         requests.send(request(1, Request::Open(open))).await?;
         let mut replies = self.client.session(ReceiverStream::new(outgoing)).await?.into_inner();
         let mut leaving = false;
-        let mut moving = None;
+        let mut moving: Moving = Box::pin(std::future::pending());
         loop {
             let reply = tokio::select! {
                 reply = replies.message() => reply?.ok_or("the node ended the stream")?,
@@ -123,7 +127,7 @@ impl Provider {
                     requests.send(request(3, Request::Goodbye(Goodbye { deregister: true }))).await?;
                     continue;
                 }
-                Some(()) = async { Some(moving.as_mut()?.await) } => return Err("the node asked us to move".into()),
+                () = &mut moving => return Err("the node asked us to move".into()),
             };
             match reply.reply {
                 Some(Reply::Opened(opened)) => {
@@ -139,7 +143,7 @@ impl Provider {
                 Some(Reply::Goodbye(_)) => return Ok(()),
                 // It is about to stop: the session goes on at another node, with the same token.
                 Some(Reply::Move(Move { after_ms })) => {
-                    moving = Some(Box::pin(tokio::time::sleep(Duration::from_millis(after_ms.into()))));
+                    moving = Box::pin(tokio::time::sleep(Duration::from_millis(after_ms.into())));
                 }
                 Some(Reply::Problem(problem)) => return Err(format!("{}: {}", problem.code, problem.detail).into()),
                 _ => {}
