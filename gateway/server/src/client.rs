@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Register(Box<register::Register>),
     /// Remove an instance
     Deregister(instances::Deregister),
-    /// List the services of a namespace
+    /// List the services of a namespace, or delete one
     Services(names::Services),
     /// Discover the instances of a service, or look at one
     Instances(instances::Instances),
@@ -95,7 +95,7 @@ pub(crate) struct Reach {
 #[command(next_help_heading = "Node and output")]
 pub(crate) struct Within {
     /// The namespace
-    #[arg(short, long, value_name = "NAME", env = "THUBAN_CLIENT_NAMESPACE", default_value = "default")]
+    #[arg(short, long, global = true, value_name = "NAME", env = "THUBAN_CLIENT_NAMESPACE", default_value = "default")]
     namespace: String,
     #[command(flatten)]
     reach: Reach,

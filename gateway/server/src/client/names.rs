@@ -28,8 +28,11 @@ const NAMESPACE_COLUMNS: &[Column] =
 #[derive(Args)]
 #[command(after_help = "Examples:
   thuban services
-  thuban services --namespace team-a --prefix pay --output json")]
+  thuban services --namespace team-a --prefix pay --output json
+  thuban services delete orders")]
 pub(crate) struct Services {
+    #[command(subcommand)]
+    what: Option<OfService>,
     /// Only names that begin so
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
@@ -37,9 +40,23 @@ pub(crate) struct Services {
     within: Within,
 }
 
+#[derive(Subcommand)]
+enum OfService {
+    /// Delete a service that holds no instances
+    Delete {
+        /// The service
+        name: String,
+    },
+}
+
 impl Services {
     pub(super) async fn run(&self) -> Result<(), Failure> {
         let mut node = self.within.reach.node()?;
+        if let Some(OfService::Delete { name }) = &self.what {
+            let place = Place::service(&self.within.namespace, name, &[]);
+            let answered = node.call(Method::DELETE, &place, None).await?;
+            return self.within.reach.output().removed(&format!("{}/{name}", self.within.namespace), &answered);
+        }
         let found = services(&mut node, &self.within.namespace, self.prefix.as_deref()).await?;
         self.within.reach.output().items(&listed(found), SERVICE_COLUMNS)
     }

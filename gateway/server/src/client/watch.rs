@@ -60,8 +60,8 @@ impl Watch {
             Some(service) => Place::service(namespace, service, &["watch"]),
             None => Place::new(&["v1", "namespaces", namespace, "watch"]),
         };
-        let place = self.filter.apply(place);
-        let mut reached = Reached { last: self.from.clone(), pause: Pause::default() };
+        let place = self.filter.apply(place).with_some("from", self.from.as_ref());
+        let mut reached = Reached { last: None, pause: Pause::default() };
         let mut was_open = false;
         loop {
             let why = match node.open(&place, reached.last.as_deref()).await {
@@ -84,7 +84,7 @@ impl Watch {
 
 /// How far a watcher has come.
 struct Reached {
-    /// The last event that can be gone on behind.
+    /// The last event that can be gone on behind; it stands before what the command line says.
     last: Option<String>,
     pause: Pause,
 }

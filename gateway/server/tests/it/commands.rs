@@ -1,7 +1,6 @@
 //! The client commands against a live node.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::process::Stdio;
 
 use http::Method;
@@ -116,6 +115,11 @@ async fn names_and_namespaces_may_hold_what_they_may_hold() {
     let listed = ask(&node, &["namespaces"]).await.with(0, &[]).out;
     assert_eq!(rows(&listed).iter().map(|row| row[0]).collect::<Vec<_>>(), ["a/b:c$#", "default"]);
     ask(&node, &["namespaces", "delete", "a/b:c$#"]).await.with(1, &["409 conflict"]);
+    ask(&node, &["services", "delete", "g@@svc/x", "-n", "a/b:c$#"]).await.with(1, &["409 conflict"]);
+    ask(&node, &["deregister", "g@@svc/x", "ü 1/2?#%", "-n", "a/b:c$#"]).await.with(0, &[]);
+    ask(&node, &["-n", "a/b:c$#", "services", "delete", "g@@svc/x"]).await.with(0, &[]);
+    let deleted = ask(&node, &["namespaces", "delete", "a/b:c$#"]).await.with(0, &[]).out;
+    assert_eq!(deleted, "removed a/b:c$#\n");
     ask(&node, &["register", "s", "--host", "h", "--port", "1", "-n", "none"]).await.with(1, &["namespace_not_found"]);
     node.stop().await;
 }
@@ -139,6 +143,7 @@ async fn which_node_to_ask_may_stand_anywhere() {
     run(&["--server", &url, "-n", "none", "services"]).await.with(1, &["namespace_not_found", "none"]);
     run(&["--server", &url, "serve"]).await.with(2, &["--server", "thuban serve"]);
     run(&["--server", &url]).await.with(2, &["a command must follow"]);
+    run(&["--server", &url, "watch", "orders", "--from", "zz"]).await.with(1, &["400 invalid_argument: from is", "zz"]);
     for command in [&["watch"][..], &["namespaces"], &["namespaces", "put"], &["status"], &["import"]] {
         let help = run(&[command, &["--help"]].concat()).await.with(0, &[]).out;
         for option in ["--server <URL>", "--token-file <FILE>", "--ca-file <FILE>", "--output <FORMAT>"] {
@@ -206,14 +211,6 @@ impl Running {
         assert!(sent.success());
         within("its end", self.child.wait()).await.expect("its end").code()
     }
-}
-
-/// A node at the place of one that is gone.
-async fn restarted(home: &Home, http: SocketAddr) -> Node {
-    let mut command = thuban();
-    command.arg("serve").arg("--data-dir").arg(home.folder());
-    command.args(["--http", &http.to_string(), "--grpc", "127.0.0.1:0", "--log-format", "json"]);
-    Node::start(command).await
 }
 
 #[tokio::test]
@@ -303,7 +300,7 @@ async fn a_watch_goes_on_over_restarts_of_its_node() {
         } else {
             node.kill().await;
         }
-        node = restarted(&home, address).await;
+        node = Node::start(home.serve_at(address)).await;
     }
     ask(&node, &["deregister", "orders", "i2"]).await.with(0, &[]);
     within("the last state", async {

@@ -105,9 +105,15 @@ impl Home {
 
     /// `serve` on ports that the machine picks.
     pub(crate) fn serve(&self) -> Command {
+        self.serve_at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    pub(crate) fn serve_at(&self, http: SocketAddr) -> Command {
         let mut command = thuban();
         command.arg("serve").arg("--data-dir").arg(self.folder());
-        command.args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--log-format", "json"]);
+        command.args(["--http", &http.to_string(), "--grpc", "127.0.0.1:0", "--log-format", "json"]);
+        // So that no node complains of a machine that lets a process have few open files.
+        command.env("THUBAN_CONNECTIONS_MAX", "1000");
         command
     }
 
