@@ -4,6 +4,7 @@
 //! itself, so that it is stopped in the middle of commits, checkpoints and trims alike.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,13 +18,13 @@ use compute::testing::change_log::suite::{frame, heavy_frame};
 
 use crate::place::{Place, read_all, until, wal};
 
-const ROLE: &str = "CACHE_SYNC_TEST_WRITES_IN";
+pub(crate) const ROLE: &str = "CACHE_SYNC_TEST_WRITES_IN";
 const WRITERS: u64 = 4;
 /// Every so many frames of a writer, one is large.
 const HEAVY_EVERY: u64 = 40;
 
 /// Appends until it is killed. Each acknowledged append is a line of `acknowledged`: position and seed.
-async fn write_for_ever(directory: &Path) {
+pub(crate) async fn write_for_ever(directory: &Path) {
     let place = Place::in_directory(directory);
     let log = place.log("a").await.unwrap();
     let identity = log.bounds().await.unwrap().identity;
@@ -59,16 +60,21 @@ async fn write_for_ever(directory: &Path) {
     }
 }
 
-struct Writer {
+pub(crate) struct Writer {
     child: Child,
     directory: PathBuf,
 }
 
 impl Writer {
     fn start(directory: &Path, test: &str) -> Self {
+        Self::start_with(directory, test, Vec::new())
+    }
+
+    pub(crate) fn start_with(directory: &Path, test: &str, environment: Vec<(&str, OsString)>) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test, "--nocapture", "--test-threads=1"])
             .env(ROLE, directory)
+            .envs(environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -86,7 +92,7 @@ impl Writer {
         text.lines().map(|text| line(text).unwrap_or_else(|| panic!("a torn line: {text}"))).collect()
     }
 
-    async fn has_written(&mut self, frames: usize) {
+    pub(crate) async fn has_written(&mut self, frames: usize) {
         until("the other process writes", || {
             assert!(self.child.try_wait().unwrap().is_none(), "the writing process ended");
             self.acknowledged().len() >= frames
@@ -112,7 +118,7 @@ impl Writer {
         .await;
     }
 
-    fn kill(mut self) -> BTreeMap<Position, u64> {
+    pub(crate) fn kill(mut self) -> BTreeMap<Position, u64> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.acknowledged()
@@ -128,7 +134,7 @@ impl Drop for Writer {
 }
 
 /// The log in `directory` holds what was acknowledged, each frame in its place, and goes on; how many frames.
-async fn holds(directory: &Path, acknowledged: &BTreeMap<Position, u64>) -> u64 {
+pub(crate) async fn holds(directory: &Path, acknowledged: &BTreeMap<Position, u64>) -> u64 {
     let log = Place::in_directory(directory).log("a").await.unwrap();
     let bounds = log.bounds().await.unwrap();
     let entries = read_all(&log, bounds.trimmed).await;

@@ -7,5 +7,7 @@ mod crash;
 mod full;
 mod opening;
 mod place;
+#[cfg(target_os = "linux")]
+mod power_loss;
 mod space;
 mod suite;

@@ -5,5 +5,7 @@ mod damage;
 mod large;
 mod opening;
 mod place;
+#[cfg(target_os = "linux")]
+mod power_loss;
 mod room;
 mod suite;

@@ -44,7 +44,7 @@ impl Caller {
     /// A request and its answer; an error means that nobody knows what came of it.
     pub(crate) async fn call(&mut self, method: Method, path: &str, body: Option<&Value>) -> io::Result<Answer> {
         let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        let request = Request::builder().method(method).uri(path).header("host", "thuban");
+        let request = Request::builder().method(method).uri(path).header("host", "localhost");
         let request = request.header("content-type", "application/json").body(Full::new(body));
         let (head, body) = self.send(request.map_err(io::Error::other)?).await?.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();

@@ -3,18 +3,19 @@
 //! the program sees.
 
 use std::io::{Seek, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use compute::port::Clock;
+use compute::testing::power_loss::library;
 use http::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::task::JoinHandle;
 
 use crate::caller::{Caller, instance};
-use crate::preload::library;
 use crate::process::{CLOCK, Home, Node, until};
 
+const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/clock/jump.c");
 const HOUR_S: i64 = 3_600;
 const TTL_MS: u64 = 2_000;
 const REMOVE_MS: u64 = 1_000;
@@ -33,7 +34,7 @@ struct Machine {
 impl Machine {
     async fn new() -> Self {
         let home = Home::new();
-        let library = library("clock/jump.c", home.path()).await;
+        let library = library(Path::new(SOURCE), home.path());
         let ahead = std::fs::File::create_new(home.path().join("ahead")).expect("an empty directory");
         let mut machine = Self { home, library, ahead };
         machine.set(0);

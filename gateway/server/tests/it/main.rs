@@ -13,8 +13,6 @@ mod full_disk;
 mod life;
 #[cfg(target_os = "linux")]
 mod power_loss;
-#[cfg(target_os = "linux")]
-mod preload;
 mod process;
 mod secure;
 mod stream;

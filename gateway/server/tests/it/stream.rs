@@ -35,7 +35,7 @@ pub(crate) enum Opened {
 impl Stream {
     pub(crate) async fn open(address: SocketAddr, path: &str, last: Option<&str>) -> io::Result<Opened> {
         let mut caller = Caller::connect(address).await?;
-        let mut request = Request::builder().uri(path).header("host", "thuban");
+        let mut request = Request::builder().uri(path).header("host", "localhost");
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
