@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::command::KeptOverride;
+use crate::keyed::KeyedForAll;
 use crate::model::{Namespace, NamespaceRow, Position, Selector, ServiceKey, ServiceName};
 use crate::view::View;
 
@@ -55,10 +56,10 @@ impl Reached {
 }
 
 pub struct Directory {
-    services: papaya::HashMap<ServiceKey, Arc<ArcSwap<View>>>,
+    services: KeyedForAll<ServiceKey, Arc<ArcSwap<View>>>,
     names: RwLock<Names>,
     selected: Selected,
-    kept: papaya::HashMap<ServiceKey, Arc<[KeptOverride]>>,
+    kept: KeyedForAll<ServiceKey, Arc<[KeptOverride]>>,
     reached: Reached,
     progress: watch::Sender<Progress>,
 }
@@ -79,10 +80,10 @@ impl Default for SelectedLimits {
 impl Directory {
     pub fn new(limits: SelectedLimits) -> Self {
         Self {
-            services: papaya::HashMap::new(),
+            services: KeyedForAll::default(),
             names: RwLock::default(),
             selected: Selected::new(limits),
-            kept: papaya::HashMap::new(),
+            kept: KeyedForAll::default(),
             reached: Reached::default(),
             progress: watch::Sender::new(Progress::default()),
         }

@@ -2,6 +2,7 @@
 pub mod command;
 pub mod directory;
 pub mod error;
+mod keyed;
 pub mod model;
 pub mod node;
 pub mod port;

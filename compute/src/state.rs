@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::command::KeptOverride;
+use crate::keyed::Keyed;
 use crate::model::{
     Freeze, FreezeScope, Instance, InstanceKey, LogIdentity, LogState, Namespace, NamespaceRow, NamespaceSettings,
     NodeIncarnation, OverrideRow, Position, Revision, Row, Rows, ServiceKey, Session, SessionId, Suspicion,
@@ -42,7 +43,7 @@ use tombstones::Tombstones;
 /// Everything that the log says, and nothing else.
 pub struct State {
     namespaces: BTreeMap<Namespace, NamespaceState>,
-    services: HashMap<ServiceKey, Service>,
+    services: Keyed<ServiceKey, Service>,
     overrides: BTreeMap<InstanceKey, OverrideRow>,
     tombstones: Tombstones,
     sessions: BTreeMap<SessionId, SessionState>,
@@ -85,7 +86,7 @@ impl State {
         let default = NamespaceState { row, services: 0 };
         Self {
             namespaces: BTreeMap::from([(Namespace::default_namespace(), default)]),
-            services: HashMap::new(),
+            services: Keyed::default(),
             overrides: BTreeMap::new(),
             tombstones: Tombstones::default(),
             sessions: BTreeMap::new(),

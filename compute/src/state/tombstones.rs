@@ -1,12 +1,13 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
+use crate::keyed::Keyed;
 use crate::model::limits::TOMBSTONE_POSITIONS;
 use crate::model::{InstanceKey, Position, Tombstone};
 
 /// Removals of the last [`TOMBSTONE_POSITIONS`] positions.
 #[derive(Default)]
 pub(super) struct Tombstones {
-    by_key: HashMap<InstanceKey, Tombstone>,
+    by_key: Keyed<InstanceKey, Tombstone>,
     /// In the order of removal; an entry whose instance was removed again since is void.
     by_age: VecDeque<(Position, InstanceKey)>,
 }

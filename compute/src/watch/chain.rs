@@ -4,7 +4,7 @@
 //! that was newer when its turn came, or gone, is remembered, and what it had already is left out when the chain comes
 //! to it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::WatchEvent;
@@ -14,6 +14,7 @@ use super::history::{Reach, Run, Span};
 use super::hub::Held;
 use super::scene::{Scene, Step};
 use super::slot::{Mark, Slot};
+use crate::keyed::Keyed;
 use crate::model::{Namespace, Revision, ServiceKey, ServiceName};
 use crate::view::View;
 
@@ -42,7 +43,7 @@ pub(super) struct Chain {
 /// Services that were told of beyond where the chain is.
 #[derive(Default)]
 struct Ahead {
-    upto: HashMap<ServiceKey, Revision>,
+    upto: Keyed<ServiceKey, Revision>,
     max: Revision,
 }
 

@@ -4,7 +4,6 @@
 //! changes things calls [`Fanout::touch`] and [`Fanout::cover`], which cost the same however many follow the topic; one
 //! task, [`Fanout::run`], wakes the members in rounds, as far apart as the [`Window`] says.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::slot::{Mark, Marked, Slot};
 use super::window::{Round, Window};
+use crate::keyed::Keyed;
 use crate::port::Clock;
 
 /// How many members are told before others get a turn.
@@ -31,7 +31,7 @@ pub(super) struct Fanout<K, X, M> {
     is_closed: AtomicBool,
 }
 
-type Topics<K, X, M> = HashMap<K, Arc<Topic<K, X, M>>>;
+type Topics<K, X, M> = Keyed<K, Arc<Topic<K, X, M>>>;
 
 /// One thing that can be followed, as long as somebody does.
 pub(super) struct Topic<K, X, M> {

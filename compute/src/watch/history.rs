@@ -4,10 +4,11 @@
 //! one service: watchers see the states between frames, the same that readers saw. A unit keeps what was before it, so
 //! the state of a service at an earlier revision follows from the newest view and the units since.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::hub::{Record, Recorded};
+use crate::keyed::Keyed;
 use crate::model::{Digest, Instance, InstanceId, Namespace, Position, Removal, Revision, ServiceKey, ServiceRow};
 use crate::view::View;
 
@@ -120,8 +121,8 @@ pub(super) struct History {
     base: u64,
     tracks: Vec<Option<Track>>,
     free: Vec<u32>,
-    index: HashMap<ServiceKey, u32>,
-    orders: HashMap<Namespace, Order>,
+    index: Keyed<ServiceKey, u32>,
+    orders: Keyed<Namespace, Order>,
     /// Everything above it is here.
     floor: Revision,
     applied: Revision,
@@ -140,8 +141,8 @@ impl History {
             base: 1,
             tracks: Vec::new(),
             free: Vec::new(),
-            index: HashMap::new(),
-            orders: HashMap::new(),
+            index: Keyed::default(),
+            orders: Keyed::default(),
             floor: Revision::ZERO,
             applied: Revision::ZERO,
             is_started: false,
@@ -414,7 +415,7 @@ impl History {
 /// What the records did to each instance, by id.
 fn changes(before: &View, records: &[Record]) -> Arc<[Change]> {
     let mut changes: Vec<(&InstanceId, Change)> = Vec::with_capacity(records.len());
-    let mut places: HashMap<&InstanceId, usize> = HashMap::new();
+    let mut places: Keyed<&InstanceId, usize> = Keyed::default();
     for record in records {
         let (id, new, removal) = match &record.what {
             Recorded::Put(instance) => (&instance.id, Some(instance.clone()), None),

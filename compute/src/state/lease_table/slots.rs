@@ -1,10 +1,11 @@
 //! Where a million leases live: 24 bytes each, found by key, chained into lists without an allocation.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use crate::keyed::Secret;
 use crate::model::{Instance, InstanceKey, ServiceKey};
 use crate::state::freeze::{LeaseId, ServiceId};
 
@@ -29,15 +30,36 @@ struct Named {
     leases: u32,
 }
 
+/// Where a lease is, with half of its key's hash: a table that grows does not ask every instance for its name again.
+struct Place {
+    hash: u32,
+    at: u32,
+}
+
+impl Place {
+    fn new(hash: u64, at: u32) -> Self {
+        Self { hash: (hash >> 32) as u32, at }
+    }
+
+    /// The half, spread over all the bits that a table looks at.
+    fn spread(hash: u64) -> u64 {
+        (hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    fn hash(&self) -> u64 {
+        Self::spread(u64::from(self.hash) << 32)
+    }
+}
+
 pub(super) struct Slots {
     slots: Vec<Slot>,
     free: u32,
-    by_key: HashTable<u32>,
+    by_key: HashTable<Place>,
     services: Vec<Named>,
     free_services: Vec<u32>,
     by_service: HashTable<u32>,
     /// Clients choose the names, so the hash has a secret. Nothing is ever iterated in hash order.
-    hasher: RandomState,
+    hasher: Secret,
 }
 
 impl Slots {
@@ -49,18 +71,18 @@ impl Slots {
             services: Vec::new(),
             free_services: Vec::new(),
             by_service: HashTable::new(),
-            hasher: RandomState::new(),
+            hasher: Secret::default(),
         }
     }
 
     pub(super) fn find(&self, key: &InstanceKey) -> Option<LeaseId> {
         let service = self.find_service(&key.service)?;
         let hash = self.hasher.hash_one((service.0, key.id.as_str()));
-        let is_it = |at: &u32| {
-            let slot = &self.slots[*at as usize];
+        let is_it = |place: &Place| {
+            let slot = &self.slots[place.at as usize];
             slot.service == service && slot.instance.as_ref().is_some_and(|i| i.id == key.id)
         };
-        self.by_key.find(hash, is_it).map(|at| LeaseId(*at))
+        self.by_key.find(Place::spread(hash), is_it).map(|place| LeaseId(place.at))
     }
 
     /// Takes in a lease that is not there yet.
@@ -79,8 +101,7 @@ impl Slots {
             self.slots[at as usize] = slot;
             at
         };
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.by_key.insert_unique(hash, at, |at| hash_of(hasher, &slots[*at as usize]));
+        self.by_key.insert_unique(Place::spread(hash), Place::new(hash, at), Place::hash);
         LeaseId(at)
     }
 
@@ -88,7 +109,7 @@ impl Slots {
     pub(super) fn remove(&mut self, lease: LeaseId) {
         let slot = &self.slots[lease.0 as usize];
         let (service, hash) = (slot.service, hash_of(&self.hasher, slot));
-        if let Ok(entry) = self.by_key.find_entry(hash, |at| *at == lease.0) {
+        if let Ok(entry) = self.by_key.find_entry(Place::spread(hash), |place| place.at == lease.0) {
             entry.remove();
         }
         self.services[service.0 as usize].leases -= 1;
@@ -198,7 +219,7 @@ impl Slots {
     }
 }
 
-fn hash_of(hasher: &RandomState, slot: &Slot) -> u64 {
+fn hash_of(hasher: &Secret, slot: &Slot) -> u64 {
     let id = slot.instance.as_ref().map_or("", |instance| instance.id.as_str());
     hasher.hash_one((slot.service.0, id))
 }
