@@ -114,7 +114,8 @@ impl ServicePatch {
             description: self.description.clone().unwrap_or(base.description),
             owner: self.owner.clone().unwrap_or(base.owner),
             metadata: self.metadata.clone().unwrap_or(base.metadata),
-            protect_threshold: self.protect_threshold.unwrap_or(base.protect_threshold),
+            // Adding 0 makes one of the two zeros: nobody is shown a -0.
+            protect_threshold: self.protect_threshold.unwrap_or(base.protect_threshold) + 0.0,
         }
     }
 }

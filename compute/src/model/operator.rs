@@ -61,9 +61,13 @@ impl OperatorPatch {
         Ok(())
     }
 
-    /// The operator's part after this patch; `None` when nothing of it is left.
+    /// The operator's part after this patch; `None` when nothing of it is left. A patch that names nothing changes nothing,
+    /// not even who set it.
     pub fn over(self, old: Option<&Operator>, author: &Author, now_ms: u64) -> Result<Option<Operator>, Invalid> {
         self.check()?;
+        if self == Self::default() {
+            return Ok(old.cloned());
+        }
         let expires_at_ms = self.expires_at_ms.over(old.and_then(|o| o.expires_at_ms));
         if let Some(at) = expires_at_ms.filter(|at| *at <= now_ms) {
             return Err(Invalid::new("expires_at", at, "a time in the future"));
@@ -78,7 +82,9 @@ impl OperatorPatch {
             set_at_ms: now_ms,
             revision: Revision::ZERO,
         };
-        let says_something = new.isolated.is_some() || new.weight.is_some() || new.note.is_some();
+        // How long it holds is said by an operator too, and kept for what may be set next.
+        let is_bounded = new.expires_at_ms.is_some() || new.keep_ms > 0;
+        let says_something = is_bounded || new.isolated.is_some() || new.weight.is_some() || new.note.is_some();
         Ok(says_something.then_some(new))
     }
 }

@@ -237,7 +237,7 @@ impl State {
         let there = self.found(key, generation)?;
         let now_ms = by.now_ms.max(self.log.time_ms);
         let operator = patch.clone().over(there.operator.as_deref(), by.author, now_ms)?.map(Box::new);
-        if operator.is_none() && there.operator.is_none() {
+        if operator == there.operator {
             let answer = Answer::Instance { key: key.clone(), instance: there.clone(), created: false };
             return Ok(Decision::Answer(answer));
         }

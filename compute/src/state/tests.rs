@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use crate::command::{Command, ServicePatch};
+use crate::command::{Answer, Command, ServicePatch};
 use crate::model::limits::{KEEP_AFTER_EXPIRY_MS, SERVICE_EMPTY_MS_MAX, TOMBSTONE_POSITIONS};
 use crate::model::{
     Author, Base, Cause, Change, Entry, Frame, FreezeScope, HealthReason, InstanceKey, Lease, LogIdentity,
     NodeIncarnation, Op, OperatorPatch, Origin, Position, Provider, ProviderSpec, RemovalReason, Revision, Row,
-    ServiceKey, SessionId, Set,
+    ServiceKey, ServiceSettings, SessionId, Set,
 };
 
 use super::{Applied, Deciding, Decision, LeaseEvent, LogBroken, Refusal, State, Verdict};
@@ -129,6 +129,47 @@ fn an_operators_word_survives_a_reregister_and_not_its_instance() {
     desk.deregister();
     desk.register(None);
     assert_eq!(desk.is_isolated(), Some(false), "a new process does not inherit a dead one's override");
+}
+
+#[test]
+fn how_long_an_operators_word_holds_may_be_said_before_the_word() {
+    let mut desk = Desk::new();
+    desk.register(None);
+    desk.operate(OperatorPatch { keep_ms: Set::To(60_000), ..OperatorPatch::default() });
+    let keep_ms = |desk: &Desk| desk.state.instance(&a()).and_then(|i| Some(i.operator.as_ref()?.keep_ms));
+    assert_eq!(keep_ms(&desk), Some(60_000));
+    desk.operate(isolate());
+    assert_eq!(keep_ms(&desk), Some(60_000));
+    desk.deregister();
+    desk.register(None);
+    assert_eq!(desk.is_isolated(), Some(true));
+    let expires_at_ms = Set::To(desk.time_ms + 500);
+    desk.operate(OperatorPatch {
+        isolated: Set::Clear,
+        keep_ms: Set::Clear,
+        expires_at_ms,
+        ..OperatorPatch::default()
+    });
+    desk.time_ms += 500;
+    assert_eq!(desk.end_what_is_due(), 1);
+    assert_eq!(keep_ms(&desk), None);
+}
+
+#[test]
+fn a_patch_that_names_nothing_leaves_author_and_time_as_they_were() {
+    let mut desk = Desk::new();
+    desk.register(None);
+    let set = desk.operate(isolate());
+    desk.time_ms += 1_000;
+    let empty = Command::Operate { instance: a(), generation: None, patch: OperatorPatch::default() };
+    assert!(matches!(desk.decide(empty), Decision::Answer(Answer::Instance { .. })));
+    assert_eq!(desk.state.instance(&a()).map(|i| i.operator.as_ref().map(|o| o.revision)), Some(Some(set)));
+}
+
+#[test]
+fn a_threshold_below_nothing_is_nothing() {
+    let patch = ServicePatch { protect_threshold: Some(-0.0), ..ServicePatch::default() };
+    assert!(patch.over(&ServiceSettings::default()).protect_threshold.is_sign_positive());
 }
 
 #[test]
