@@ -4,12 +4,15 @@
 //! (who may, and how much at once), [`listen`] (ports, encryption, connections).
 
 pub mod admission;
+mod basis;
 pub mod booting;
 pub mod error;
 pub mod etag;
 pub mod grpc;
 pub mod http;
 pub mod listen;
+mod listing;
+mod precondition;
 pub mod probe;
 mod reread;
 pub mod session;

@@ -10,8 +10,10 @@ mod selection;
 mod watch;
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use compute::command::{Ack, Reached};
+use compute::model::limits::WAIT_MS_MAX;
 use compute::model::{Namespace, Revision, ServiceKey, ServiceName};
 use prost_types::Timestamp;
 use schemas::thuban::v1 as pb;
@@ -54,6 +56,18 @@ pub(super) fn time(ms: u64) -> Timestamp {
     let seconds = i64::try_from(ms / 1_000).unwrap_or(i64::MAX);
     // Below a thousand million.
     Timestamp { seconds, nanos: (ms % 1_000) as i32 * 1_000_000 }
+}
+
+/// For how long a read may be held back.
+pub(super) fn wait(wait_ms: u32, is_conditional: bool) -> Result<Duration, Problem> {
+    let wait_ms = u64::from(wait_ms);
+    if wait_ms > WAIT_MS_MAX {
+        return Err(Problem::invalid("wait_ms", wait_ms, format!("0 to {WAIT_MS_MAX}")));
+    }
+    if wait_ms > 0 && !is_conditional {
+        return Err(Problem::invalid("wait_ms", wait_ms, "0, or an if_none_match beside it"));
+    }
+    Ok(Duration::from_millis(wait_ms))
 }
 
 /// How far a caller wants a write to come.

@@ -2,12 +2,14 @@
 
 use compute::command::{Ack, Command, Outcome};
 use http::Response;
+use prost::Message;
 use schemas::thuban::v1 as pb;
 
 use super::batch::Batch;
 use super::call::{Answered, Call};
 use super::wire::Reply;
 use super::{Shared, convert};
+use crate::basis;
 use crate::error::Problem;
 
 type Refusable<T> = Result<T, Problem>;
@@ -16,8 +18,9 @@ pub(super) async fn register(shared: &Shared, call: &Call, request: pb::Register
     let ack = convert::ack(request.ack)?;
     let (batch, commands) = Batch::register(request.items, &call.identity, None)?;
     let decided = submit(shared, call, ack, commands).await;
+    let overlay = basis::unlogged(&shared.registry, decided.iter().flatten());
     let reply = batch.registered(request.brief, &mut decided.into_iter());
-    Ok(Answered::of(&reply).into_response())
+    Ok(answer(shared, &reply, overlay))
 }
 
 pub(super) async fn deregister(
@@ -28,14 +31,21 @@ pub(super) async fn deregister(
     let ack = convert::ack(request.ack)?;
     let (batch, commands) = Batch::deregister(&request.items, &call.identity, &call.caller(shared))?;
     let decided = submit(shared, call, ack, commands).await;
-    Ok(Answered::of(&batch.deregistered(&mut decided.into_iter())).into_response())
+    let overlay = basis::unlogged(&shared.registry, decided.iter().flatten());
+    Ok(answer(shared, &batch.deregistered(&mut decided.into_iter()), overlay))
 }
 
 pub(super) async fn renew(shared: &Shared, call: &Call, request: pb::RenewRequest) -> Refusable<Response<Reply>> {
     let (batch, items) = Batch::renew(&request.items, &call.identity)?;
     let decided = shared.registry.renew_all(&call.caller(shared), items).await;
     let mut decided = decided.into_iter().map(|outcome| outcome.map_err(Problem::from));
-    Ok(Answered::of(&batch.renewed(&mut decided)).into_response())
+    Ok(answer(shared, &batch.renewed(&mut decided), 0))
+}
+
+/// Behind all that was written, and beyond it as many changes as wait for the log.
+fn answer(shared: &Shared, reply: &impl Message, overlay: usize) -> Response<Reply> {
+    let applied = shared.registry.progress().applied.last();
+    Answered::of(reply).at(applied, u32::try_from(overlay).unwrap_or(u32::MAX)).into_response()
 }
 
 async fn submit(shared: &Shared, call: &Call, ack: Ack, commands: Vec<Command>) -> Vec<Refusable<Outcome>> {

@@ -12,8 +12,9 @@ use super::App;
 use super::answer::Basis;
 use super::gate::Call;
 use super::query::Query;
-use crate::error::{Code, Problem};
+use crate::error::Problem;
 use crate::etag::revision_of;
+pub(super) use crate::precondition::Expected;
 
 /// Answers that a drain lets go of early come within this time, so that their clients do not all come back at once.
 const DRAIN_SPREAD_MS: u64 = 1_000;
@@ -64,7 +65,7 @@ impl Reading {
 
     /// Whether the reader has it already.
     pub(super) fn has(&self, basis: &Basis) -> bool {
-        self.unless.as_ref().is_some_and(|unless| basis.etag.matches(unless))
+        self.unless.as_ref().is_some_and(|unless| basis.matches(unless))
     }
 
     /// Looks, and looks again on each change of `service`, until what is found is new or the time is up.
@@ -111,27 +112,10 @@ impl Reading {
     }
 }
 
-/// Which state a write is meant for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Expected {
-    Any,
-    /// `If-Match: *`: whatever there is, but something.
-    Existing,
-    Revision(Revision),
-    /// A tag that no state of ours can have.
-    Nothing,
-}
-
 impl Expected {
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         refuse_if_none_match(headers)?;
-        let Some(text) = text_of(headers, IF_MATCH)? else { return Ok(Self::Any) };
-        let text = text.trim();
-        if text == "*" {
-            return Ok(Self::Existing);
-        }
-        let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-        Ok(quoted.and_then(|text| text.parse().ok()).map_or(Self::Nothing, Self::Revision))
+        Ok(Self::named(text_of(headers, IF_MATCH)?.as_deref()))
     }
 
     /// For writes that no condition can be kept for.
@@ -178,9 +162,4 @@ pub(super) fn generation(from_query: Option<&str>, from_body: Option<&str>) -> R
     let generation =
         text.parse().map_err(|_| Problem::invalid("generation", text, "a generation that Thuban gave, like 1.42.0"))?;
     Ok(Some(generation))
-}
-
-/// The state is not the one that was expected.
-pub(super) fn precondition_failed(detail: &str) -> Problem {
-    Problem::new(Code::PreconditionFailed, detail).about("if-match")
 }

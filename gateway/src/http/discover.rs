@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use compute::error::What;
 use compute::model::{Selector, ServiceKey};
 use compute::view::View;
@@ -24,7 +24,10 @@ use super::selection::{self, DISCOVER_LIMIT_MAX};
 use super::{App, encode};
 use crate::admission::Verb;
 use crate::error::Problem;
-use crate::etag::Etag;
+use crate::listen::OfOneReader;
+
+/// Less is not worth the mark that it is one reader's.
+const FEW_BYTES: u64 = 4 << 10;
 
 /// The instances of a service
 ///
@@ -68,13 +71,13 @@ pub(super) async fn answer(
     service: ServiceKey,
 ) -> Result<Response, Problem> {
     let selector = selection::selector(&mut query)?;
-    let limit = query.whole("limit", 1, DISCOVER_LIMIT_MAX)?.map(|limit| limit as usize);
+    let limit = query.whole("limit", 1, DISCOVER_LIMIT_MAX.into())?.map(|limit| limit as usize);
     let reading = Reading::of(&mut query, &parts.headers)?;
     query.finish()?;
     call.may(Verb::Read, &service.namespace)?;
     let look = || {
         let view = selected(app, &service, &selector);
-        let basis = basis(&view);
+        let basis = Basis::of_view(&view);
         (view, basis)
     };
     let Found { what, has_waited } = reading.run(app, &mut call, &service, look).await?;
@@ -82,6 +85,10 @@ pub(super) async fn answer(
         Ok((view, basis)) => show(&view, &basis, limit),
         Err(basis) => basis.not_modified(),
     };
+    // As long as nobody else asks the same it is kept for this reader alone.
+    if !selector.is_everything() && response.body().size_hint().lower() > FEW_BYTES {
+        response.extensions_mut().insert(OfOneReader);
+    }
     if has_waited {
         response.extensions_mut().insert(Waited);
     }
@@ -90,11 +97,6 @@ pub(super) async fn answer(
 
 fn selected(app: &App, service: &ServiceKey, selector: &Selector) -> Arc<View> {
     app.registry.selected(service, selector)
-}
-
-/// What an answer from a view rests on.
-pub(super) fn basis(view: &View) -> Basis {
-    Basis { etag: Etag::of(view), overlay: view.overlay as usize }
 }
 
 fn show(view: &View, basis: &Basis, limit: Option<usize>) -> Response {
@@ -110,8 +112,5 @@ fn show(view: &View, basis: &Basis, limit: Option<usize>) -> Response {
 
 /// That nobody registered a service is an answer from the state too: it can be waited on.
 pub(super) fn unknown(service: &ServiceKey, basis: &Basis) -> Response {
-    let problem = Problem::from(compute::Error::not_found(What::Service, service));
-    let mut response = problem.into_response();
-    basis.mark(&mut response);
-    response
+    basis.absent(compute::Error::not_found(What::Service, service))
 }

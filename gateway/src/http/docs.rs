@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::RawQuery;
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
@@ -14,6 +15,8 @@ use utoipa::openapi::OpenApi;
 
 use super::App;
 use super::gate::{GateLayer, Needs};
+use super::query::Query;
+use crate::error::Problem;
 
 /// A page may use what this door serves, and nothing of anybody else.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -74,7 +77,14 @@ pub(super) fn router(reference: &OpenApi, gate: impl Fn(Needs, &'static str) -> 
         ("/ui/{*rest}", front()),
     ];
     assets.into_iter().fold(Router::new(), |router, (path, asset)| {
-        let serve = get(move |headers: HeaderMap| async move { asset.answer(&headers) });
+        // The console reads its own queries.
+        let is_page = path == "/" || path.starts_with("/ui");
+        let serve = get(move |RawQuery(query): RawQuery, headers: HeaderMap| async move {
+            if !is_page {
+                Query::read(query.as_deref())?.finish()?;
+            }
+            Ok::<_, Problem>(asset.answer(&headers))
+        });
         router.route(path, serve.route_layer(gate(Needs::Nothing, path)))
     })
 }

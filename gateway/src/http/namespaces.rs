@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use compute::command::{Answer, Command, Outcome};
+use compute::command::{Answer, Command};
 use compute::model::{Metadata, Namespace, NamespaceRow, NamespaceSettings};
 use http::{Request, StatusCode};
 
@@ -21,7 +21,6 @@ use super::selection::Page;
 use super::{App, registration};
 use crate::admission::Verb;
 use crate::error::Problem;
-use crate::etag::Etag;
 
 /// The namespaces that the caller sees
 #[utoipa::path(
@@ -42,7 +41,7 @@ pub(super) async fn list_namespaces(State(app): State<App>, request: Request<Bod
     found.truncate(page.limit);
     let next = found.last().filter(|_| has_more).map(|(name, _)| name.as_str());
     let write = |json: &mut Json, (name, row): &(Namespace, NamespaceRow)| encode::namespace(json, name, row);
-    Ok(list(&app, &reading, &found, next, write))
+    Ok(list(&app, &reading, Shown { items: &found, overlay: 0, next }, write))
 }
 
 /// A page and one more, of those that the caller may see.
@@ -63,20 +62,21 @@ fn seen(app: &App, call: &Call, page: &Page) -> Vec<(Namespace, NamespaceRow)> {
     }
 }
 
+/// A page of a list.
+pub(super) struct Shown<'a, T> {
+    pub(super) items: &'a [T],
+    /// Changes in it that are not in the log yet.
+    pub(super) overlay: usize,
+    pub(super) next: Option<&'a str>,
+}
+
 /// A list as every list is answered.
-pub(super) fn list<T>(
-    app: &App,
-    reading: &Reading,
-    items: &[T],
-    next: Option<&str>,
-    write: impl Fn(&mut Json, &T),
-) -> Response {
-    let applied = app.registry.progress().applied.last();
+pub(super) fn list<T>(app: &App, reading: &Reading, shown: Shown<'_, T>, write: impl Fn(&mut Json, &T)) -> Response {
     let body = Json::of_object(|json| {
-        json.list("items", |json| items.iter().for_each(|item| json.element(|json| write(json, item))));
-        json.nullable("next_cursor", next);
+        json.list("items", |json| shown.items.iter().for_each(|item| json.element(|json| write(json, item))));
+        json.nullable("next_cursor", shown.next);
     });
-    let basis = Basis { etag: Etag::of_content(applied, &body), overlay: 0 };
+    let basis = Basis::of_content(app, &body, shown.overlay);
     if reading.has(&basis) { basis.not_modified() } else { basis.json(StatusCode::OK, body) }
 }
 
@@ -95,7 +95,10 @@ pub(super) async fn get_namespace(State(app): State<App>, request: Request<Body>
     query.finish()?;
     call.may(Verb::Read, &namespace)?;
     reading.reach(&app, &mut call).await?;
-    let row = app.registry.namespace(&namespace)?;
+    let row = match app.registry.namespace(&namespace) {
+        Ok(row) => row,
+        Err(error) => return Ok(Basis::nothing().absent(error)),
+    };
     let basis = basis(&row);
     if reading.has(&basis) {
         return Ok(basis.not_modified());
@@ -104,7 +107,7 @@ pub(super) async fn get_namespace(State(app): State<App>, request: Request<Body>
 }
 
 fn basis(row: &NamespaceRow) -> Basis {
-    Basis { etag: Etag::of_revision(row.revision), overlay: 0 }
+    Basis::of_revision(row.revision, 0)
 }
 
 fn shown(namespace: &Namespace, row: &NamespaceRow) -> bytes::Bytes {
@@ -124,7 +127,7 @@ fn shown(namespace: &Namespace, row: &NamespaceRow) -> bytes::Bytes {
         WriteRefusals)
 )]
 pub(super) async fn put_namespace(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let asked = Asked::read(&app, request).await?;
+    let asked = Asked::read(request).await?;
     let namespace = asked.place.namespace()?;
     let mut query = Query::read(asked.parts.uri.query())?;
     let ack = outcome::ack(&mut query)?;
@@ -143,18 +146,10 @@ pub(super) async fn put_namespace(State(app): State<App>, request: Request<Body>
     let Answer::Namespace { namespace, row, created } = &done.answer else { return Err(outcome::unexpected()) };
     let verdict = Verdict::of(&done, ack, outcome::done(*created));
     if verdict.short.is_some() {
-        return Ok(accepted(&done, verdict));
+        return Ok(outcome::accepted(&app, &done, verdict));
     }
-    Ok(basis(row).json(verdict.status, shown(namespace, row)))
-}
-
-/// The answer to a change of settings that has not come as far as was asked.
-pub(super) fn accepted(done: &Outcome, verdict: Verdict) -> Response {
-    let body = Json::of_object(|json| {
-        verdict.ack_field(json);
-        json.revision("revision", done.revision);
-    });
-    super::answer::json(verdict.status, body)
+    let basis = outcome::settings_basis(&app, &done, row.revision);
+    Ok(basis.json(verdict.status, shown(namespace, row)))
 }
 
 /// Delete a namespace that holds no services
@@ -166,7 +161,7 @@ pub(super) fn accepted(done: &Outcome, verdict: Verdict) -> Response {
         (status = 204, description = "Deleted"), WriteRefusals)
 )]
 pub(super) async fn delete_namespace(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let asked = Asked::read(&app, request).await?;
+    let asked = Asked::read(request).await?;
     asked.has_no_body()?;
     let namespace = asked.place.namespace()?;
     let mut query = Query::read(asked.parts.uri.query())?;
@@ -175,5 +170,5 @@ pub(super) async fn delete_namespace(State(app): State<App>, request: Request<Bo
     Expected::refuse(&asked.parts.headers)?;
     asked.call.may(Verb::Operate, &namespace)?;
     let done = app.registry.submit_one(&asked.call.caller(&app), ack, Command::DeleteNamespace { namespace }).await?;
-    Ok(outcome::of_removal(&done, ack))
+    Ok(outcome::of_removal(&app, &done, ack))
 }

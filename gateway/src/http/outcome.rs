@@ -5,12 +5,12 @@ use compute::command::{Ack, Answer, Outcome, Reached};
 use compute::model::{Instance, InstanceKey, Revision};
 use http::StatusCode;
 
-use super::answer::{self, Basis};
+use super::answer::Basis;
 use super::encode::{self, Json};
 use super::query::Query;
 use super::{App, problem};
+use crate::basis;
 use crate::error::{Code, Problem};
-use crate::etag::Etag;
 
 /// How far the caller wants a write to come.
 pub(super) fn ack(query: &mut Query<'_>) -> Result<Ack, Problem> {
@@ -76,31 +76,45 @@ pub(super) fn of_instance(app: &App, outcome: &Outcome, asked: Ack) -> Result<Re
         encode::instance_fields(json, &key.service, instance);
         verdict.ack_field(json);
     });
-    let basis = instance_basis(app, instance, outcome.reached, &body);
+    let overlay = basis::unlogged(&app.registry, [outcome]);
+    let basis = instance_basis(app, instance, overlay, &body);
+    let basis = if verdict.short.is_some() { basis.weak() } else { basis };
     Ok(basis.json(verdict.status, body))
 }
 
-/// What an answer with one instance rests on.
-pub(super) fn instance_basis(app: &App, instance: &Instance, reached: Reached, body: &[u8]) -> Basis {
-    if instance.revision != Revision::ZERO && reached >= Reached::Log {
-        return Basis { etag: Etag::of_revision(instance.revision), overlay: 0 };
+/// What an answer with one instance rests on; `overlay`: how many changes of this node are not in the log yet, as far as
+/// the instance is one of them.
+pub(super) fn instance_basis(app: &App, instance: &Instance, overlay: usize, body: &[u8]) -> Basis {
+    if instance.revision != Revision::ZERO && overlay == 0 {
+        return Basis::of_revision(instance.revision, 0);
     }
-    let applied = app.registry.progress().applied.last();
-    let overlay = app.registry.status().counted.overlay.max(1);
-    Basis { etag: Etag::of_content(applied, body).weak(), overlay }
+    Basis::of_content(app, body, overlay.max(1))
 }
 
-/// The answer to a write that leaves nothing.
-pub(super) fn of_removal(outcome: &Outcome, asked: Ack) -> Response {
-    let verdict = Verdict::of(outcome, asked, StatusCode::NO_CONTENT);
-    if verdict.short.is_none() {
-        return Basis::no_content(outcome.revision);
-    }
+/// What the answer to a write of settings rests on; `revision`: of their last change, if it is known.
+pub(super) fn settings_basis(app: &App, outcome: &Outcome, revision: Revision) -> Basis {
+    if revision == Revision::ZERO { basis(app, outcome) } else { Basis::of_revision(revision, 0) }
+}
+
+/// What the answer to a write rests on that leaves no instance.
+fn basis(app: &App, outcome: &Outcome) -> Basis {
+    let overlay = basis::unlogged(&app.registry, [outcome]);
+    Basis::of_revision(basis::revision(&app.registry, outcome), overlay)
+}
+
+/// The answer to a write that has not come as far as was asked, and leaves no instance.
+pub(super) fn accepted(app: &App, outcome: &Outcome, verdict: Verdict) -> Response {
     let body = Json::of_object(|json| {
         verdict.ack_field(json);
         json.revision("revision", outcome.revision);
     });
-    answer::json(verdict.status, body)
+    basis(app, outcome).weak().json(verdict.status, body)
+}
+
+/// The answer to a write that leaves nothing.
+pub(super) fn of_removal(app: &App, outcome: &Outcome, asked: Ack) -> Response {
+    let verdict = Verdict::of(outcome, asked, StatusCode::NO_CONTENT);
+    if verdict.short.is_some() { accepted(app, outcome, verdict) } else { basis(app, outcome).no_content() }
 }
 
 /// One item of a batch.

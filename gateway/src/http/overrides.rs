@@ -2,10 +2,8 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use compute::command::{Command, KeptOverride};
-use compute::error::What;
-use compute::model::InstanceKey;
+use axum::response::Response;
+use compute::command::Command;
 use http::{Request, StatusCode};
 
 use super::answer::Basis;
@@ -13,7 +11,7 @@ use super::condition::{Expected, Reading};
 use super::encode::{self, Json};
 use super::gate::Call;
 use super::instances::Asked;
-use super::namespaces::list;
+use super::namespaces::{Shown, list};
 use super::path::Place;
 use super::query::Query;
 use super::schema::{self, InInstance, InService, ReadRefusals, WriteRefusals};
@@ -21,7 +19,7 @@ use super::selection::Page;
 use super::{App, outcome};
 use crate::admission::Verb;
 use crate::error::Problem;
-use crate::etag::Etag;
+use crate::listing;
 
 /// The kept overrides of a service
 #[utoipa::path(
@@ -39,17 +37,13 @@ pub(super) async fn list_overrides(State(app): State<App>, request: Request<Body
     query.finish()?;
     call.may(Verb::Read, &service.namespace)?;
     reading.reach(&app, &mut call).await?;
-    let mut kept = app.registry.kept_overrides(&service).to_vec();
-    if kept.is_empty() && !app.registry.view(&service).exists() {
-        return Ok(Problem::from(compute::Error::not_found(What::Service, &service)).into_response());
+    match listing::overrides(&app.registry, &service, page.after.as_deref(), page.limit) {
+        Ok((kept, next)) => {
+            let shown = Shown { items: &kept, overlay: 0, next: next.as_deref() };
+            Ok(list(&app, &reading, shown, encode::kept_override))
+        }
+        Err(error) => Ok(Basis::of_view(&app.registry.view(&service)).absent(error)),
     }
-    if let Some(after) = &page.after {
-        kept.retain(|one| one.instance.id.as_str() > after.as_str());
-    }
-    let has_more = kept.len() > page.limit;
-    kept.truncate(page.limit);
-    let next = kept.last().filter(|_| has_more).map(|one| one.instance.id.as_str());
-    Ok(list(&app, &reading, &kept, next, encode::kept_override))
 }
 
 /// One kept override
@@ -67,20 +61,17 @@ pub(super) async fn get_override(State(app): State<App>, request: Request<Body>)
     query.finish()?;
     call.may(Verb::Read, &key.service.namespace)?;
     reading.reach(&app, &mut call).await?;
-    let kept = find(&app, &key)?;
-    let basis = Basis { etag: Etag::of_revision(kept.row.operator.revision), overlay: 0 };
+    let kept = match listing::kept_override(&app.registry, &key) {
+        Ok(kept) => kept,
+        Err(error) => return Ok(Basis::of_view(&app.registry.view(&key.service)).absent(error)),
+    };
+    let basis = Basis::of_revision(kept.row.operator.revision, 0);
     if reading.has(&basis) {
         return Ok(basis.not_modified());
     }
     let mut json = Json::with_capacity(256);
     encode::kept_override(&mut json, &kept);
     Ok(basis.json(StatusCode::OK, json.into_bytes()))
-}
-
-fn find(app: &App, key: &InstanceKey) -> Result<KeptOverride, Problem> {
-    let kept = app.registry.kept_overrides(&key.service);
-    let found = kept.binary_search_by(|one| one.instance.cmp(key)).ok().map(|at| kept[at].clone());
-    found.ok_or_else(|| compute::Error::not_found(What::Override, key).into())
 }
 
 /// Forget a kept override
@@ -92,7 +83,7 @@ fn find(app: &App, key: &InstanceKey) -> Result<KeptOverride, Problem> {
         (status = 204, description = "Forgotten"), WriteRefusals)
 )]
 pub(super) async fn delete_override(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let asked = Asked::read(&app, request).await?;
+    let asked = Asked::read(request).await?;
     asked.has_no_body()?;
     let instance = asked.place.instance()?;
     let mut query = Query::read(asked.parts.uri.query())?;
@@ -101,5 +92,5 @@ pub(super) async fn delete_override(State(app): State<App>, request: Request<Bod
     Expected::refuse(&asked.parts.headers)?;
     asked.call.may(Verb::Operate, &instance.service.namespace)?;
     let done = app.registry.submit_one(&asked.call.caller(&app), ack, Command::DropOverride { instance }).await?;
-    Ok(outcome::of_removal(&done, ack))
+    Ok(outcome::of_removal(&app, &done, ack))
 }

@@ -14,8 +14,7 @@ use super::query::Query;
 use super::schema::{self, ReadRefusals};
 use super::{App, selection};
 use crate::admission::Verb;
-use crate::error::Problem;
-use crate::etag::Etag;
+use crate::error::{Code, Problem};
 
 #[cfg(test)]
 mod tests;
@@ -46,15 +45,20 @@ pub(super) async fn prometheus_sd(State(app): State<App>, request: Request<Body>
     query.finish()?;
     call.may(Verb::Read, &namespace)?;
     reading.reach(&app, &mut call).await?;
-    let mut targets = Targets { json: Json::with_capacity(4_096), port, selector, count: 0 };
+    let mut targets = Targets { json: Json::with_capacity(4_096), port, selector, count: 0, overlay: 0 };
     targets.json.raw(b"[");
     match service {
         Some(service) => targets.add(&app, &service)?,
-        None => targets.add_all(&app, &namespace).await?,
+        None => {
+            if let Err(problem) = targets.add_all(&app, &namespace).await {
+                let is_unknown = problem.code() == Code::NamespaceNotFound;
+                return if is_unknown { Ok(Basis::nothing().absent(problem)) } else { Err(problem) };
+            }
+        }
     }
     targets.json.raw(b"]");
     let body = targets.json.into_bytes();
-    let basis = Basis { etag: Etag::of_content(app.registry.progress().applied.last(), &body), overlay: 0 };
+    let basis = Basis::of_content(&app, &body, targets.overlay);
     Ok(if reading.has(&basis) { basis.not_modified() } else { basis.json(StatusCode::OK, body) })
 }
 
@@ -63,6 +67,8 @@ struct Targets {
     port: Option<String>,
     selector: Selector,
     count: usize,
+    /// Changes in it that are not in the log yet.
+    overlay: usize,
 }
 
 impl Targets {
@@ -83,6 +89,7 @@ impl Targets {
 
     fn add(&mut self, app: &App, service: &ServiceKey) -> Result<(), Problem> {
         let view = app.registry.selected(service, &self.selector);
+        self.overlay += view.overlay as usize;
         for instance in view.instances.iter() {
             let Some(port) = self.port_of(instance) else { continue };
             self.count += 1;

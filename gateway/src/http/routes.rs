@@ -10,6 +10,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
+use super::browser::Head;
 use super::gate::{GateLayer, Needs, Operation};
 use super::{
     App, batch, body, discover, docs, instances, namespaces, nodes, openapi, overrides, probes, prometheus, services,
@@ -174,6 +175,9 @@ pub(super) fn full() -> Router {
 async fn unknown_path(request: Request<Body>) -> Response {
     let (parts, unread) = request.into_parts();
     body::discard(&parts.headers, unread).await;
+    if let Err(problem) = Head::of_parts(&parts).check(false, None) {
+        return problem.into_response();
+    }
     let path = parts.uri.path();
     let hint = if path.contains("//") { "; a name in a path can't be empty" } else { "" };
     let shown: String = path.chars().take(256).flat_map(char::escape_debug).collect();
@@ -187,6 +191,9 @@ async fn unknown_path(request: Request<Body>) -> Response {
 async fn method_not_allowed(request: Request<Body>) -> Response {
     let (parts, unread) = request.into_parts();
     body::discard(&parts.headers, unread).await;
+    if let Err(problem) = Head::of_parts(&parts).check(false, None) {
+        return problem.into_response();
+    }
     let detail = format!("{} is not what this path takes; the header allow lists what it does", parts.method);
     Problem::new(Code::MethodNotAllowed, detail).about("method").of_value(parts.method.as_str()).into_response()
 }

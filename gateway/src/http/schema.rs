@@ -25,7 +25,7 @@ pub(super) use parameters::{
     Acknowledged, AtOnce, DiscoverLimit, Generation, IfMatch, InInstance, InNamespace, InNode, InService, NamedPort,
     OfService, OfServices, Paging, Prefix, Resuming, Selection, Waiting,
 };
-pub(super) use refusals::{NotModified, ReadRefusals, Unready, WriteRefusals};
+pub(super) use refusals::{NotModified, OpenRefusals, ReadRefusals, Unready, WriteRefusals};
 pub(super) use requests::{
     BatchOfKeys, BatchRegistration, Condition, NamespaceSettings, OperatorPatch, Registration, ServicePatch,
     ServiceSettings,

@@ -9,12 +9,7 @@ use compute::model::{Namespace, Selector, ServiceKey, ServiceName};
 
 use super::query::Query;
 use crate::error::Problem;
-
-/// Items of a page, if the caller does not say, and at most.
-pub(super) const PAGE_DEFAULT: usize = 100;
-pub(super) const PAGE_MAX: usize = 1_000;
-/// Instances that discover may be limited to.
-pub(super) const DISCOVER_LIMIT_MAX: u64 = 1_000_000;
+pub(super) use crate::listing::{DISCOVER_LIMIT_MAX, PAGE_DEFAULT, PAGE_MAX};
 
 pub(super) fn selector(query: &mut Query<'_>) -> Result<Selector, Problem> {
     Ok(Selector {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use compute::command::{Ack, Answer, Command, Outcome, ServicePatch};
+use axum::response::Response;
+use compute::command::{Answer, Command, ServicePatch};
 use compute::error::What;
 use compute::model::{Metadata, Namespace, Revision, ServiceKey, ServiceName, ServiceSettings};
 use compute::view::View;
@@ -13,12 +13,12 @@ use compute::watch::Subscription;
 use http::{Request, StatusCode};
 
 use super::answer::Basis;
-use super::condition::{Expected, Found, Reading, precondition_failed};
+use super::condition::{Expected, Found, Reading};
 use super::encode::{self, Json};
 use super::gate::Call;
 use super::instances::Asked;
 use super::json::{self, Object};
-use super::namespaces::{accepted, list};
+use super::namespaces::{Shown, list};
 use super::observe::Waited;
 use super::outcome::{self, Verdict};
 use super::path::Place;
@@ -27,11 +27,9 @@ use super::schema::{self, InNamespace, InService, ReadRefusals, WriteRefusals};
 use super::selection::Page;
 use super::{App, discover};
 use crate::admission::Verb;
-use crate::error::{Code, Problem};
-use crate::etag::Etag;
-
-/// How often a write with `If-Match: *` follows a service that changes meanwhile.
-const EXISTING_TRIES_MAX: usize = 5;
+use crate::error::Problem;
+use crate::listing;
+use crate::precondition::Conditional;
 
 /// The services of a namespace
 #[utoipa::path(
@@ -45,21 +43,21 @@ pub(super) async fn list_services(State(app): State<App>, request: Request<Body>
     let namespace = Place::of(&mut parts).await?.namespace()?;
     let mut query = Query::read(parts.uri.query())?;
     let prefix = query.text("prefix").unwrap_or_default().into_owned();
-    if !prefix.is_empty() && ServiceName::new(&format!("x{prefix}")).is_err() {
-        let allowed = "the start of a service's name: at most 254 letters, digits and . - _ @ / : $ #";
-        return Err(Problem::invalid("prefix", prefix, allowed));
-    }
+    listing::check_prefix(&prefix)?;
     let page = Page::of(&mut query)?;
     let reading = Reading::at_once(&mut query, &parts.headers)?;
     query.finish()?;
     call.may(Verb::Read, &namespace)?;
     reading.reach(&app, &mut call).await?;
-    let mut names = app.registry.services(&namespace, &prefix, page.after.as_deref(), page.limit + 1)?;
-    let has_more = names.len() > page.limit;
-    names.truncate(page.limit);
-    let next = names.last().filter(|_| has_more).map(ServiceName::as_str);
+    let names = match app.registry.services(&namespace, &prefix, page.after.as_deref(), page.limit + 1) {
+        Ok(names) => names,
+        Err(error) => return Ok(Basis::nothing().absent(error)),
+    };
+    let (names, next) = listing::page(names, page.limit, ServiceName::clone);
     let views: Vec<Arc<View>> = names.iter().map(|name| view_of(&app, &namespace, name)).collect();
-    Ok(list(&app, &reading, &views, next, |json, view| service(json, view)))
+    let overlay = views.iter().map(|view| view.overlay as usize).sum();
+    let shown = Shown { items: &views, overlay, next: next.as_ref().map(ServiceName::as_str) };
+    Ok(list(&app, &reading, shown, |json, view| service(json, view)))
 }
 
 fn view_of(app: &App, namespace: &Namespace, service: &ServiceName) -> Arc<View> {
@@ -109,9 +107,7 @@ pub(super) async fn get_service(State(app): State<App>, request: Request<Body>) 
 
 fn settings_basis(view: &View) -> Basis {
     let revision = view.row.as_ref().map_or(Revision::ZERO, |row| row.settings_revision);
-    let etag = Etag::of_revision(revision);
-    let overlay = view.overlay as usize;
-    Basis { etag: if overlay > 0 { etag.weak() } else { etag }, overlay }
+    Basis::of_revision(revision, view.overlay as usize)
 }
 
 /// Describe a service, making it if it is not there
@@ -146,7 +142,7 @@ pub(super) async fn patch_service(State(app): State<App>, request: Request<Body>
 }
 
 async fn write(app: App, request: Request<Body>, whole: bool) -> Result<Response, Problem> {
-    let asked = Asked::read(&app, request).await?;
+    let asked = Asked::read(request).await?;
     let service = asked.place.service()?;
     let mut query = Query::read(asked.parts.uri.query())?;
     let ack = outcome::ack(&mut query)?;
@@ -161,13 +157,14 @@ async fn write(app: App, request: Request<Body>, whole: bool) -> Result<Response
         return Err(compute::Error::not_found(What::Service, &service).into());
     }
     let command = |expected| Command::PutService { service: service.clone(), patch: patch.clone(), expected };
-    let done = submit(&app, &asked.call, ack, &service, expected, command).await?;
+    let conditional = Conditional { registry: &app.registry, service: &service, expected, field: "if-match" };
+    let done = conditional.submit(&asked.call.caller(&app), ack, command).await?;
     let Answer::Service { service, row, created } = &done.answer else { return Err(outcome::unexpected()) };
     let verdict = Verdict::of(&done, ack, outcome::done(*created));
     if verdict.short.is_some() {
-        return Ok(accepted(&done, verdict));
+        return Ok(outcome::accepted(&app, &done, verdict));
     }
-    let basis = Basis { etag: Etag::of_revision(row.settings_revision), overlay: 0 };
+    let basis = outcome::settings_basis(&app, &done, row.settings_revision);
     let mut json = Json::with_capacity(512);
     encode::service(&mut json, service, Some(row), Some(app.registry.view(service).counts));
     Ok(basis.json(verdict.status, json.into_bytes()))
@@ -203,44 +200,6 @@ fn some_settings(object: &mut Object<'_>) -> Result<ServicePatch, Problem> {
     })
 }
 
-/// Submits a write under the condition that came with it.
-async fn submit(
-    app: &App,
-    call: &Call,
-    ack: Ack,
-    service: &ServiceKey,
-    expected: Expected,
-    command: impl Fn(Option<Revision>) -> Command,
-) -> Result<Outcome, Problem> {
-    let caller = call.caller(app);
-    let one = |expected| app.registry.submit_one(&caller, ack, command(expected));
-    match expected {
-        Expected::Any => Ok(one(None).await?),
-        Expected::Revision(revision) => one(Some(revision)).await.map_err(conditional),
-        Expected::Nothing => Err(precondition_failed("if-match names no state that the service ever had")),
-        Expected::Existing => {
-            let mut last = precondition_failed("there is no such service");
-            for _ in 0..EXISTING_TRIES_MAX {
-                let Some(row) = app.registry.view(service).row.clone() else { return Err(last) };
-                match one(Some(row.settings_revision)).await.map_err(conditional) {
-                    Err(problem) if problem.code() == Code::PreconditionFailed => last = problem,
-                    done => return done,
-                }
-            }
-            Err(last)
-        }
-    }
-}
-
-/// A condition on what is not there does not hold, whatever the registry calls it.
-fn conditional(error: compute::Error) -> Problem {
-    match error {
-        compute::Error::NotFound { what: What::Service, .. } => precondition_failed("there is no such service"),
-        error @ compute::Error::PreconditionFailed { .. } => Problem::from(error).about("if-match"),
-        error => error.into(),
-    }
-}
-
 /// Delete a service that has no instances
 #[utoipa::path(
     delete, path = "/v1/namespaces/{ns}/services/{service}", operation_id = "delete_service", tag = "services",
@@ -250,7 +209,7 @@ fn conditional(error: compute::Error) -> Problem {
         (status = 204, description = "Deleted"), WriteRefusals)
 )]
 pub(super) async fn delete_service(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let asked = Asked::read(&app, request).await?;
+    let asked = Asked::read(request).await?;
     asked.has_no_body()?;
     let service = asked.place.service()?;
     let mut query = Query::read(asked.parts.uri.query())?;
@@ -259,8 +218,9 @@ pub(super) async fn delete_service(State(app): State<App>, request: Request<Body
     let expected = Expected::of(&asked.parts.headers)?;
     asked.call.may(Verb::Operate, &service.namespace)?;
     let command = |expected| Command::DeleteService { service: service.clone(), expected };
-    let done = submit(&app, &asked.call, ack, &service, expected, command).await?;
-    Ok(outcome::of_removal(&done, ack))
+    let conditional = Conditional { registry: &app.registry, service: &service, expected, field: "if-match" };
+    let done = conditional.submit(&asked.call.caller(&app), ack, command).await?;
+    Ok(outcome::of_removal(&app, &done, ack))
 }
 
 /// Who watches a service now, on this node
@@ -279,24 +239,14 @@ pub(super) async fn list_subscribers(State(app): State<App>, request: Request<Bo
     query.finish()?;
     call.may(Verb::Read, &key.namespace)?;
     reading.reach(&app, &mut call).await?;
-    // They have no name of their own: the cursor is how many were shown.
-    let start: usize = match page.after.as_deref().map(str::parse) {
-        None => 0,
-        Some(Ok(start)) => start,
-        Some(Err(_)) => return Err(Problem::invalid("cursor", "no number", "the next_cursor of the page before")),
-    };
-    let all = app.registry.subscribers(&key);
-    if all.is_empty() && !app.registry.view(&key).exists() {
-        return Ok(compute_not_found(&key).into_response());
+    match listing::subscribers(&app.registry, &key, page.after.as_deref(), page.limit) {
+        Ok((found, next)) => {
+            let shown = Shown { items: &found, overlay: 0, next: next.as_deref() };
+            Ok(list(&app, &reading, shown, subscriber))
+        }
+        Err(error @ compute::Error::NotFound { .. }) => Ok(Basis::of_view(&app.registry.view(&key)).absent(error)),
+        Err(error) => Err(error.into()),
     }
-    let shown: Vec<_> = all.iter().skip(start).take(page.limit).collect();
-    let end = start.saturating_add(shown.len());
-    let next = (end < all.len()).then(|| end.to_string());
-    Ok(list(&app, &reading, &shown, next.as_deref(), |json, subscription| subscriber(json, subscription)))
-}
-
-fn compute_not_found(key: &ServiceKey) -> Problem {
-    compute::Error::not_found(What::Service, key).into()
 }
 
 fn subscriber(json: &mut Json, subscription: &Subscription) {

@@ -34,7 +34,7 @@ async fn namespaces_are_made_shown_and_deleted() {
     let first = pb::ListNamespacesRequest { limit: 1, ..pb::ListNamespacesRequest::default() };
     let first = admin.list_namespaces(first).await.unwrap().into_inner();
     assert_eq!((first.items[0].name.as_str(), first.items.len()), ("default", 1));
-    let next = pb::ListNamespacesRequest { limit: 1, cursor: first.next_cursor };
+    let next = pb::ListNamespacesRequest { limit: 1, cursor: first.next_cursor, ..Default::default() };
     let next = admin.list_namespaces(next).await.unwrap().into_inner();
     assert_eq!((next.items[0].name.as_str(), next.next_cursor.as_str()), ("team-a", ""));
 
@@ -157,7 +157,6 @@ async fn a_patch_says_what_is_wrong_with_it() {
     must_register(&mut client, [item("orders", "a")]).await;
     let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
     let wrong = [
-        ("isolated", patch("a")),
         ("weight", pb::PatchOperatorRequest { weight: Some(10_001), ..patch("a") }),
         ("note", pb::PatchOperatorRequest { note: Some("n".repeat(1_025)), ..patch("a") }),
         ("keep_ms", pb::PatchOperatorRequest { keep_ms: Some(604_800_001), ..patch("a") }),
@@ -206,10 +205,10 @@ async fn a_node_tells_of_itself() {
     let world = World::new().await;
     let (mut admin, mut client) = (world.admin().await, world.client().await);
     must_register(&mut client, [item("orders", "a")]).await;
-    let status = admin.get_status(pb::GetStatusRequest {}).await.unwrap().into_inner();
+    let status = admin.get_status(pb::GetStatusRequest::default()).await.unwrap().into_inner();
     assert_eq!((status.node.as_str(), status.state.as_str()), ("thuban", "ready"));
     assert_eq!(status.log.unwrap().identity, "07".repeat(16));
-    let nodes = admin.list_nodes(pb::ListNodesRequest {}).await.unwrap().into_inner().items;
+    let nodes = admin.list_nodes(pb::ListNodesRequest::default()).await.unwrap().into_inner().items;
     assert_eq!(nodes.len(), 1);
     assert!(nodes[0].answering);
     assert_eq!(nodes[0].incarnation, status.incarnation);

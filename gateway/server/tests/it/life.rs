@@ -160,7 +160,10 @@ async fn asked_twice_it_stops_at_once() {
     let mut caller = node.caller().await;
     caller.put(&instance("orders", "a"), &body(1)).await.expect(201);
     let mut slow = TcpStream::connect(node.http).await.expect("the node accepts");
-    let head = format!("PUT {} HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n\r\n", instance("orders", "b"));
+    let head = format!(
+        "PUT {} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n",
+        instance("orders", "b")
+    );
     slow.write_all(head.as_bytes()).await.expect("the node reads");
     until("its request", async || {
         let metrics = caller.get("/metrics").await;

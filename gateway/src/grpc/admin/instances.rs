@@ -1,26 +1,39 @@
-use compute::Error;
 use compute::command::{Answer as Said, Command, KeptOverride};
 use compute::error::What;
-use compute::model::{InstanceId, InstanceKey, OperatorPatch, Set};
+use compute::model::{InstanceId, InstanceKey, OperatorPatch, Revision, Set};
 use compute::watch::Subscription;
+use compute::{Error, Registry};
 use prost_types::Timestamp;
 use schemas::thuban::v1 as pb;
 
-use super::namespaces::deleted;
-use super::{Admin, Answer, limit, page};
+use super::{Admin, Answer, Waiting, cursor, limit};
 use crate::admission::Verb;
 use crate::error::{Code, Problem};
+use crate::etag::Etag;
 use crate::grpc::call::Answered;
 use crate::grpc::convert;
+use crate::listing;
 
 /// What a patch may clear.
 const CLEARABLE: &str = "isolated, weight, note, expires_at, keep_ms, each at most once and not set beside it";
 
 impl Admin<'_> {
-    pub(super) async fn get_instance(&self, asked: pb::GetInstanceRequest) -> Answer {
+    pub(super) async fn get_instance(self, asked: pb::GetInstanceRequest) -> Answer {
         let key = self.instance(&asked.namespace, &asked.service, &asked.id, Verb::Read)?;
-        self.caught_up(asked.min_revision.as_deref()).await?;
-        let view = self.registry().view(&key.service);
+        let waiting = Waiting::of(asked.if_none_match, asked.wait_ms)?;
+        let admin = self.caught_up(asked.min_revision.as_deref()).await?;
+        let look = |registry: &Registry, unless: &str| {
+            let view = registry.view(&key.service);
+            let is_known = match view.get(&key.id).map(|instance| instance.revision) {
+                // What is not there has the tag of nothing; HTTP's is that of the view which lacks it.
+                None => Etag::of_revision(Revision::ZERO).matches(unless) || Etag::of(&view).matches(unless),
+                // Only an overlay knows it, and it may change without a new revision.
+                Some(Revision::ZERO) => false,
+                Some(revision) => Etag::of_revision(revision).matches(unless),
+            };
+            (view, is_known)
+        };
+        let view = admin.found(&key.service, waiting, look).await?;
         if !view.exists() {
             return Err(Error::not_found(What::Service, &key.service).into());
         }
@@ -44,23 +57,30 @@ impl Admin<'_> {
             instance: Some(convert::instance(&key.service, instance)),
             ack: convert::reached(outcome.reached).into(),
         };
-        Ok(Answered::of(&reply).at(outcome.revision, 0))
+        Ok(self.written(&reply, &outcome))
     }
 
-    pub(super) async fn list_overrides(&self, asked: pb::ListOverridesRequest) -> Answer {
+    pub(super) async fn list_overrides(self, asked: pb::ListOverridesRequest) -> Answer {
         let key = convert::service(&asked.namespace, &asked.service)?;
         self.call.identity.may(Verb::Read, &key.namespace)?;
         let limit = limit(asked.limit)?;
-        let mut kept = self.registry().kept_overrides(&key).to_vec();
-        kept.retain(|kept| kept.instance.id.as_str() > asked.cursor.as_str());
-        let (kept, next_cursor) = page(kept, limit, |kept| kept.instance.id.to_string());
-        let revision = self.revision();
+        let after = cursor(&asked.cursor)?;
+        let admin = self.caught_up(asked.min_revision.as_deref()).await?;
+        let (kept, next_cursor) = listing::overrides(admin.registry(), &key, after, limit)?;
+        let revision = admin.revision();
         let reply = pb::ListOverridesReply {
             items: kept.iter().map(kept_override).collect(),
-            next_cursor,
+            next_cursor: next_cursor.unwrap_or_default(),
             revision: revision.to_string(),
         };
         Ok(Answered::of(&reply).at(revision, 0))
+    }
+
+    pub(super) async fn get_override(self, asked: pb::GetOverrideRequest) -> Answer {
+        let key = self.instance(&asked.namespace, &asked.service, &asked.id, Verb::Read)?;
+        let admin = self.caught_up(asked.min_revision.as_deref()).await?;
+        let kept = listing::kept_override(admin.registry(), &key)?;
+        Ok(Answered::of(&kept_override(&kept)).at(admin.revision(), 0))
     }
 
     pub(super) async fn delete_override(&self, asked: pb::DeleteOverrideRequest) -> Answer {
@@ -68,25 +88,20 @@ impl Admin<'_> {
         let instance = self.instance(&asked.namespace, &asked.service, &asked.id, Verb::Operate)?;
         let caller = self.call.caller(self.shared);
         let command = Command::DropOverride { instance };
-        Ok(deleted(&self.registry().submit_one(&caller, ack, command).await?))
+        Ok(self.deleted(&self.registry().submit_one(&caller, ack, command).await?))
     }
 
-    pub(super) fn list_subscribers(&self, asked: pb::ListSubscribersRequest) -> Answer {
+    pub(super) async fn list_subscribers(self, asked: pb::ListSubscribersRequest) -> Answer {
         let key = convert::service(&asked.namespace, &asked.service)?;
         self.call.identity.may(Verb::Read, &key.namespace)?;
         let limit = limit(asked.limit)?;
-        let wrong = || Problem::invalid("cursor", &asked.cursor, "empty, or the next_cursor of a page");
-        let skip: usize = if asked.cursor.is_empty() { 0 } else { asked.cursor.parse().map_err(|_| wrong())? };
-        let mut all = self.registry().subscribers(&key);
-        all.sort_by(|one, other| {
-            let place = |s: &Subscription| (s.subscriber.name.clone(), s.subscriber.address);
-            place(one).cmp(&place(other))
-        });
-        let shown: Vec<_> = all.into_iter().skip(skip).take(limit + 1).collect();
-        let (shown, next_cursor) = page(shown, limit, |_| (skip + limit).to_string());
-        let node = self.shared.node_name();
+        let start = cursor(&asked.cursor)?;
+        let admin = self.caught_up(asked.min_revision.as_deref()).await?;
+        let (shown, next_cursor) = listing::subscribers(admin.registry(), &key, start, limit)?;
+        let node = admin.shared.node_name();
         let items = shown.iter().map(|subscription| subscriber(subscription, &node)).collect();
-        Ok(Answered::of(&pb::ListSubscribersReply { items, next_cursor }))
+        let reply = pb::ListSubscribersReply { items, next_cursor: next_cursor.unwrap_or_default() };
+        Ok(Answered::of(&reply).at(admin.revision(), 0))
     }
 
     fn instance(&self, namespace: &str, service: &str, id: &str, verb: Verb) -> Result<InstanceKey, Problem> {
@@ -121,9 +136,6 @@ fn patch(asked: pb::PatchOperatorRequest) -> Result<OperatorPatch, Problem> {
         if !was_left {
             return Err(Problem::invalid("clear", name, CLEARABLE));
         }
-    }
-    if patch == OperatorPatch::default() {
-        return Err(Problem::missing("isolated", "isolated, weight, note, expires_at, keep_ms or clear: at least one"));
     }
     Ok(patch)
 }

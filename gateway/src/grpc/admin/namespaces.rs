@@ -1,40 +1,45 @@
-use compute::command::{Answer as Said, Command, Outcome};
+use compute::command::{Answer as Said, Command};
 use compute::model::{Metadata, Namespace, NamespaceRow, NamespaceSettings};
 use schemas::thuban::v1 as pb;
 
-use super::{Admin, Answer, limit, page, said};
+use super::{Admin, Answer, cursor, limit, said};
 use crate::admission::Verb;
 use crate::error::{Code, Problem};
 use crate::grpc::call::Answered;
 use crate::grpc::convert;
+use crate::listing::page;
 
 impl Admin<'_> {
-    pub(super) fn list_namespaces(&self, asked: pb::ListNamespacesRequest) -> Answer {
+    pub(super) async fn list_namespaces(self, asked: pb::ListNamespacesRequest) -> Answer {
         self.call.identity.may_at_all(Verb::Read)?;
         let limit = limit(asked.limit)?;
-        let mut after = cursor(&asked.cursor)?;
+        // A cursor is a name that was shown; anything else is behind nothing that exists.
+        let mut after = cursor(&asked.cursor)?.and_then(|name| Namespace::new(name).ok());
+        let admin = self.caught_up(asked.min_revision.as_deref()).await?;
         let mut shown = Vec::new();
         // A token may see but a few of them, so one look may not fill a page.
         while shown.len() <= limit {
-            let some = self.registry().namespaces(after.as_ref(), limit + 1);
+            let some = admin.registry().namespaces(after.as_ref(), limit + 1);
             let Some((last, _)) = some.last() else { break };
             after = Some(last.clone());
-            shown.extend(some.into_iter().filter(|(namespace, _)| self.call.identity.sees(namespace)));
+            shown.extend(some.into_iter().filter(|(namespace, _)| admin.call.identity.sees(namespace)));
         }
         shown.truncate(limit + 1);
-        let (shown, next_cursor) = page(shown, limit, |(namespace, _)| namespace.to_string());
+        let (shown, next_cursor) =
+            page(shown, limit, |(namespace, _): &(Namespace, NamespaceRow)| namespace.to_string());
         let items = shown.iter().map(|(namespace, row)| self::namespace(namespace, row)).collect();
-        let revision = self.revision();
+        let revision = admin.revision();
+        let next_cursor = next_cursor.unwrap_or_default();
         let reply = pb::ListNamespacesReply { items, next_cursor, revision: revision.to_string() };
         Ok(Answered::of(&reply).at(revision, 0))
     }
 
-    pub(super) async fn get_namespace(&self, asked: pb::GetNamespaceRequest) -> Answer {
+    pub(super) async fn get_namespace(self, asked: pb::GetNamespaceRequest) -> Answer {
         let name = convert::namespace(&asked.name)?;
         self.call.identity.may(Verb::Read, &name)?;
-        self.caught_up(asked.min_revision.as_deref()).await?;
-        let row = self.registry().namespace(&name)?;
-        Ok(Answered::of(&namespace(&name, &row)).at(self.revision(), 0))
+        let admin = self.caught_up(asked.min_revision.as_deref()).await?;
+        let row = admin.registry().namespace(&name)?;
+        Ok(Answered::of(&namespace(&name, &row)).at(admin.revision(), 0))
     }
 
     pub(super) async fn put_namespace(&self, asked: pb::PutNamespaceRequest) -> Answer {
@@ -52,7 +57,7 @@ impl Admin<'_> {
         };
         let ack = convert::reached(outcome.reached).into();
         let reply = pb::PutNamespaceReply { namespace: Some(namespace(name, row)), created: *created, ack };
-        Ok(Answered::of(&reply).at(outcome.revision, 0))
+        Ok(self.written(&reply, &outcome))
     }
 
     pub(super) async fn delete_namespace(&self, asked: pb::DeleteNamespaceRequest) -> Answer {
@@ -61,23 +66,8 @@ impl Admin<'_> {
         self.call.identity.may(Verb::Operate, &name)?;
         let caller = self.call.caller(self.shared);
         let command = Command::DeleteNamespace { namespace: name };
-        Ok(deleted(&self.registry().submit_one(&caller, ack, command).await?))
+        Ok(self.deleted(&self.registry().submit_one(&caller, ack, command).await?))
     }
-}
-
-/// The answer to every delete that is not about an instance.
-pub(super) fn deleted(outcome: &Outcome) -> Answered {
-    let revision = convert::token(outcome.revision);
-    let reply = pb::DeleteReply { ack: convert::reached(outcome.reached).into(), revision };
-    Answered::of(&reply).at(outcome.revision, 0)
-}
-
-fn cursor(given: &str) -> Result<Option<Namespace>, Problem> {
-    if given.is_empty() {
-        return Ok(None);
-    }
-    let wrong = |_| Problem::invalid("cursor", given, "empty, or the next_cursor of a page");
-    Namespace::new(given).map(Some).map_err(wrong)
 }
 
 fn namespace(name: &Namespace, row: &NamespaceRow) -> pb::Namespace {

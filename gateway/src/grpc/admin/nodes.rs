@@ -4,7 +4,7 @@ use compute::model::FreezeScope;
 use compute::node::{Counted, Freezing, NodeStatus, Readiness};
 use schemas::thuban::v1 as pb;
 
-use super::{Admin, Answer};
+use super::{Admin, Answer, cursor, limit};
 use crate::admission::Verb;
 use crate::error::Problem;
 use crate::grpc::call::Answered;
@@ -12,17 +12,25 @@ use crate::grpc::convert;
 use crate::http::DoorReport;
 
 impl Admin<'_> {
-    pub(super) fn list_nodes(&self, _: pb::ListNodesRequest) -> Answer {
+    pub(super) async fn list_nodes(self, asked: pb::ListNodesRequest) -> Answer {
         self.call.identity.may_at_all(Verb::Read)?;
-        let status = self.registry().status();
-        let reply = pb::ListNodesReply { items: vec![self.node(&status)] };
+        limit(asked.limit)?;
+        let after = cursor(&asked.cursor)?.map(str::to_owned);
+        let admin = self.caught_up(asked.min_revision.as_deref()).await?;
+        let status = admin.registry().status();
+        // A node is the only one as long as its log is its own; the cursor is the name of the last one shown.
+        let is_behind = after.is_none_or(|after| *after < *status.name);
+        let items = Some(admin.node(&status)).filter(|_| is_behind).into_iter().collect();
+        let reply = pb::ListNodesReply { items, next_cursor: String::new() };
         Ok(Answered::of(&reply).at(status.applied.last(), 0))
     }
 
-    pub(super) fn get_status(&self, _: pb::GetStatusRequest) -> Answer {
+    pub(super) async fn get_status(self, asked: pb::GetStatusRequest) -> Answer {
         self.call.identity.may_at_all(Verb::Read)?;
-        let status = self.registry().status();
-        Ok(Answered::of(&self.told(&status)).at(status.applied.last(), 0))
+        let admin = self.caught_up(asked.min_revision.as_deref()).await?;
+        let status = admin.registry().status();
+        let overlay = u32::try_from(status.counted.overlay).unwrap_or(u32::MAX);
+        Ok(Answered::of(&admin.told(&status)).at(status.applied.last(), overlay))
     }
 
     pub(super) fn drain_node(&self, asked: pb::DrainNodeRequest) -> Answer {

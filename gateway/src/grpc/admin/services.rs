@@ -1,42 +1,50 @@
-use compute::Error;
-use compute::command::{Ack, Answer as Said, Command, Outcome, ServicePatch};
+use compute::command::{Answer as Said, Command, ServicePatch};
 use compute::error::What;
-use compute::model::{Metadata, Revision, ServiceKey, ServiceSettings};
+use compute::model::{Metadata, Revision, ServiceKey, ServiceName, ServiceSettings};
 use compute::view::View;
+use compute::{Error, Registry};
 use schemas::thuban::v1 as pb;
 
-use super::namespaces::deleted;
-use super::{Admin, Answer, limit, page, said};
+use super::{Admin, Answer, Waiting, cursor, limit, said};
 use crate::admission::Verb;
-use crate::error::{Code, Problem};
-use crate::etag::{self, Etag};
+use crate::error::Problem;
+use crate::etag::Etag;
 use crate::grpc::call::Answered;
 use crate::grpc::convert;
-
-/// How often a write under `*` is tried while others change the same service.
-const EXISTING_TRIES_MAX: usize = 8;
+use crate::listing::{check_prefix, page};
+use crate::precondition::{Conditional, Expected};
 
 impl Admin<'_> {
-    pub(super) fn list_services(&self, asked: pb::ListServicesRequest) -> Answer {
+    pub(super) async fn list_services(self, asked: pb::ListServicesRequest) -> Answer {
         let namespace = convert::namespace(&asked.namespace)?;
         self.call.identity.may(Verb::Read, &namespace)?;
         let limit = limit(asked.limit)?;
-        let after = Some(asked.cursor.as_str()).filter(|cursor| !cursor.is_empty());
-        let names = self.registry().services(&namespace, &asked.prefix, after, limit + 1)?;
-        let (names, next_cursor) = page(names, limit, ToString::to_string);
+        let after = cursor(&asked.cursor)?;
+        check_prefix(&asked.prefix)?;
+        let admin = self.caught_up(asked.min_revision.as_deref()).await?;
+        let names = admin.registry().services(&namespace, &asked.prefix, after, limit + 1)?;
+        let (names, next_cursor) = page(names, limit, ServiceName::to_string);
         let keys = names.into_iter().map(|service| ServiceKey { namespace: namespace.clone(), service });
-        let views: Vec<_> = keys.map(|key| self.registry().view(&key)).collect();
+        let views: Vec<_> = keys.map(|key| admin.registry().view(&key)).collect();
         // One may have gone since its name was read.
         let items = views.iter().filter(|view| view.exists()).map(|view| service(view)).collect();
-        let revision = self.revision();
+        let overlay = views.iter().map(|view| view.overlay).sum();
+        let (revision, next_cursor) = (admin.revision(), next_cursor.unwrap_or_default());
         let reply = pb::ListServicesReply { items, next_cursor, revision: revision.to_string() };
-        Ok(Answered::of(&reply).at(revision, 0))
+        Ok(Answered::of(&reply).at(revision, overlay))
     }
 
-    pub(super) async fn get_service(&self, asked: pb::GetServiceRequest) -> Answer {
+    pub(super) async fn get_service(self, asked: pb::GetServiceRequest) -> Answer {
         let key = self.named(&asked.namespace, &asked.name, Verb::Read)?;
-        self.caught_up(asked.min_revision.as_deref()).await?;
-        let view = self.registry().view(&key);
+        let waiting = Waiting::of(asked.if_none_match, asked.wait_ms)?;
+        let admin = self.caught_up(asked.min_revision.as_deref()).await?;
+        let look = |registry: &Registry, unless: &str| {
+            let view = registry.view(&key);
+            let settings = view.row.as_ref().map_or(Revision::ZERO, |row| row.settings_revision);
+            let is_known = Etag::of_revision(settings).matches(unless);
+            (view, is_known)
+        };
+        let view = admin.found(&key, waiting, look).await?;
         if !view.exists() {
             return Err(Error::not_found(What::Service, &key).into());
         }
@@ -75,19 +83,24 @@ impl Admin<'_> {
         let ack = convert::ack(ack)?;
         patch.over(&ServiceSettings::default()).check()?;
         let command = |expected| Command::PutService { service: key.clone(), patch: patch.clone(), expected };
-        let outcome = self.conditionally(&key, if_match, ack, command).await?;
+        let outcome = self.conditional(&key, if_match).submit(&self.call.caller(self.shared), ack, command).await?;
         let created = matches!(outcome.answer, Said::Service { created: true, .. });
         let view = self.registry().view(&key);
         let ack = convert::reached(outcome.reached).into();
         let reply = pb::PutServiceReply { service: Some(service(&view)), created, ack };
-        Ok(Answered::of(&reply).at(outcome.revision, view.overlay))
+        Ok(self.written(&reply, &outcome))
     }
 
     pub(super) async fn delete_service(&self, asked: pb::DeleteServiceRequest) -> Answer {
         let ack = convert::ack(asked.ack)?;
         let key = self.named(&asked.namespace, &asked.name, Verb::Operate)?;
         let command = |expected| Command::DeleteService { service: key.clone(), expected };
-        Ok(deleted(&self.conditionally(&key, asked.if_match.as_deref(), ack, command).await?))
+        let conditional = self.conditional(&key, asked.if_match.as_deref());
+        Ok(self.deleted(&conditional.submit(&self.call.caller(self.shared), ack, command).await?))
+    }
+
+    fn conditional<'a>(&'a self, service: &'a ServiceKey, if_match: Option<&str>) -> Conditional<'a> {
+        Conditional { registry: self.registry(), service, expected: Expected::named(if_match), field: "if_match" }
     }
 
     fn named(&self, namespace: &str, name: &str, verb: Verb) -> Result<ServiceKey, Problem> {
@@ -98,39 +111,6 @@ impl Admin<'_> {
         let key = convert::service(namespace, name).map_err(by_name)?;
         self.call.identity.may(verb, &key.namespace)?;
         Ok(key)
-    }
-
-    /// Submits a write of a service under the condition that came with it: a tag, or `*`, which is whatever stands.
-    async fn conditionally(
-        &self,
-        key: &ServiceKey,
-        if_match: Option<&str>,
-        ack: Ack,
-        command: impl Fn(Option<Revision>) -> Command,
-    ) -> Result<Outcome, Problem> {
-        let caller = self.call.caller(self.shared);
-        let one = |expected| self.registry().submit_one(&caller, ack, command(expected));
-        let absent = || Problem::new(Code::PreconditionFailed, "there is no such service").about("if_match");
-        let conditional = |error: Error| match error {
-            // A condition on what is not there does not hold, whatever the registry calls it.
-            Error::NotFound { what: What::Service, .. } => absent(),
-            error => Problem::from(error).about("if_match"),
-        };
-        match if_match {
-            None => Ok(one(None).await?),
-            Some("*") => {
-                let mut last = absent();
-                for _ in 0..EXISTING_TRIES_MAX {
-                    let Some(row) = self.registry().view(key).row.clone() else { return Err(absent()) };
-                    match one(Some(row.settings_revision)).await {
-                        Err(error @ Error::PreconditionFailed { .. }) => last = conditional(error),
-                        done => return done.map_err(conditional),
-                    }
-                }
-                Err(last)
-            }
-            Some(tag) => one(Some(etag::revision_of("if_match", tag)?)).await.map_err(conditional),
-        }
     }
 }
 
