@@ -4,7 +4,7 @@ SHELL := bash
 CARGO_TARGET_DIR ?= target
 BINARY := $(CARGO_TARGET_DIR)/release/thuban
 
-.PHONY: help build run test check clients schemathesis prometheus fmt lint deny doc bench bench-full fuzz-full crash-full ci
+.PHONY: help build run test check clients schemathesis prometheus load fmt lint deny doc bench bench-full fuzz-full crash-full ci
 
 help:
 	@echo 'make build          $(BINARY), everything included'
@@ -13,7 +13,7 @@ help:
 	@echo 'make check          formatting, clippy, each crate alone, dependencies, docs'
 	@echo 'make ci             what CI runs: check, test and the release build'
 	@echo 'make bench          the benchmark and its table; bench-full: the long one'
-	@echo 'make clients        the example clients in every language; schemathesis, prometheus: one suite each'
+	@echo 'make clients        the example clients in every language; schemathesis, prometheus, load: one suite each'
 	@echo 'make fmt            format; lint, deny, doc: one check each'
 	@echo 'make fuzz-full      the fuzzing of make test, for long (FUZZ_SECONDS, PROPTEST_CASES)'
 	@echo 'make crash-full     the kill loop of make test, for long (CRASH_KILLS)'
@@ -26,12 +26,12 @@ run: build
 	$(BINARY) serve $(ARGS)
 
 test:
-	@.ci/suite rust clients contract prometheus
+	@.ci/suite rust clients contract prometheus load
 
 check:
 	@.ci/suite format lint features deny doc
 
-clients prometheus lint deny doc:
+clients prometheus load lint deny doc:
 	@.ci/suite $@
 
 schemathesis:
