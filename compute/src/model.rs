@@ -32,7 +32,7 @@ pub use name::{InstanceId, InstanceKey, Namespace, ServiceKey, ServiceName};
 pub use operator::{Operator, OperatorPatch, Set};
 pub use provider::{Provider, ProviderSpec};
 pub use removal::{Removal, RemovalReason, Tombstone};
-pub use revision::{LogGeneration, LogIdentity, NodeIncarnation, Position, Revision};
+pub use revision::{GENERATIONS_FIRST, LogGeneration, LogIdentity, NodeIncarnation, Position, Revision};
 pub use rows::{
     FreezeRow, LogState, NamespaceRow, OriginRow, OverrideRow, Row, Rows, ServiceRow, SessionRow, SuspicionRow,
 };

@@ -21,7 +21,7 @@ use crate::directory::{Directory, SelectedLimits};
 use crate::model::NodeIncarnation;
 use crate::port::{Chance, ChangeLog, Clock, Journal, PresenceStore, Prober};
 use crate::registry::{Inner, Registry};
-use crate::watch::Hub;
+use crate::watch::{Company, Hub};
 
 pub use bootstrap::StartError;
 pub use link::{Counted, Freezing, Link, NodeStatus, Readiness};
@@ -89,7 +89,8 @@ pub async fn start(parts: Parts, config: Config) -> Result<Node, StartError> {
     let booted = bootstrap::boot(&parts.store, &parts.log, &parts.clock).await?;
     let me = NodeIncarnation(parts.chance.number());
     let directory = Arc::new(Directory::new(config.selected));
-    let hub = Hub::new();
+    // A node among others is one whose log they share: there is no such log yet.
+    let hub = Hub::new(Company::Alone);
     let waker = tokio::spawn({
         let (hub, clock) = (hub.clone(), parts.clock.clone());
         async move { hub.run(clock).await }

@@ -164,6 +164,12 @@ impl Registry {
         }
     }
 
+    /// Waits until a watch may begin at `from`, as [`Registry::reach`] does. A node that writes its log alone is never
+    /// behind a watcher of its own: whoever is ahead of it is told by the watch that it has to begin anew.
+    pub async fn reach_watcher(&self, from: Revision) -> Result<(), Error> {
+        if self.inner.hub.can_be_behind() { self.reach(from).await } else { Ok(()) }
+    }
+
     pub fn progress(&self) -> Progress {
         self.inner.directory.reached()
     }

@@ -7,8 +7,16 @@ const PLACE_BITS: u32 = 16;
 const OFFSET_BITS: u32 = 40;
 const OFFSET_MAX: u64 = (1 << OFFSET_BITS) - 1;
 
-/// Which life of the change log a position belongs to: 1 to 127, raised only when a log was lost.
+/// Which life of the change log a position belongs to: 1 to 127.
+///
+/// A log that begins with no rows behind it has one of [`GENERATIONS_FIRST`], drawn at random: offsets begin at 1 in
+/// each log, so that without this a revision of a log that was thrown away would soon be one of the log in its place,
+/// and its readers would go on in another history. It happens still to one of 95 such logs. Neither a clock nor a name
+/// decides, the order stays that of the numbers, and what is raised later is above all of them.
 pub type LogGeneration = u8;
+
+/// Of a log's first life. The others, up to 127, are for a log that was lost while its rows were not.
+pub const GENERATIONS_FIRST: std::ops::RangeInclusive<LogGeneration> = 1..=95;
 
 /// The largest log generation: the sign bit of a packed revision stays free for protocols with signed integers.
 const GENERATION_MAX: LogGeneration = 127;

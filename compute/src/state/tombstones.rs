@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use crate::keyed::Keyed;
 use crate::model::limits::TOMBSTONE_POSITIONS;
-use crate::model::{InstanceKey, Position, Tombstone};
+use crate::model::{GENERATIONS_FIRST, InstanceKey, Position, Tombstone};
 
 /// Removals of the last [`TOMBSTONE_POSITIONS`] positions.
 #[derive(Default)]
@@ -36,8 +36,8 @@ impl Tombstones {
     /// Bases from before this are refused: what was removed by then may be forgotten.
     pub(super) fn floor(at: Position) -> Position {
         let floor = at.back(TOMBSTONE_POSITIONS);
-        // The first generation follows the empty state; a later one follows rows, whose removals are not known here.
-        if floor.offset() == 0 && floor.generation() <= 1 { Position::ZERO } else { floor }
+        // A first generation follows the empty state; a later one follows rows, whose removals are not known here.
+        if floor.offset() == 0 && floor.generation() <= *GENERATIONS_FIRST.end() { Position::ZERO } else { floor }
     }
 
     /// Forgets what is below the floor; says which.
@@ -56,3 +56,6 @@ impl Tombstones {
         forgotten
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::account::{Account, Accounts, Acknowledger};
 use super::chain::Chain;
-use super::hub::{Counted, Held};
+use super::hub::{Counted, Held, Standing};
 use super::lines::Lines;
 use super::pulse::Beat;
 use super::scene::{Scene, Step};
@@ -38,6 +38,8 @@ pub struct Watch {
     accounts: Arc<Accounts>,
     /// What the watcher has seen and this node has not yet.
     ahead: Option<Ahead>,
+    /// It came with a revision of another history, and was not told so yet. This one is here.
+    foreign: Option<Revision>,
     /// The last progress told, and the largest revision of any event.
     progress: Revision,
     sent: Revision,
@@ -71,16 +73,24 @@ impl Watch {
         spec: WatchSpec,
     ) -> Self {
         let now = clock.mono_ms();
-        let progress = directory.progress();
-        let ahead = spec.from.filter(|from| progress.borrow().applied.last() < *from);
-        let ahead = ahead.map(|wanted| Ahead { wanted, progress, until: now + BEHIND_MS_MAX });
+        let (mut from, mut ahead, mut foreign) = (spec.from, None, None);
+        match from.map(|from| (from, counted.hub.standing_of(from))) {
+            Some((wanted, Standing::Ahead)) => {
+                ahead = Some(Ahead { wanted, progress: directory.progress(), until: now + BEHIND_MS_MAX });
+            }
+            Some((_, Standing::Foreign { at })) => {
+                foreign = Some(at);
+                from = None;
+            }
+            Some((_, Standing::Behind)) | None => {}
+        }
         let follows = match (spec.scope, held.pop()) {
             (Scope::Namespace(namespace), Some(held)) => {
-                Follows::Namespace(Chain::new(held, namespace, slot.clone(), spec.from))
+                Follows::Namespace(Chain::new(held, namespace, slot.clone(), from))
             }
             (_, last) => {
                 held.extend(last);
-                Follows::Services(Lines::new(held, slot.clone(), spec.from))
+                Follows::Services(Lines::new(held, slot.clone(), from))
             }
         };
         Self {
@@ -93,9 +103,10 @@ impl Watch {
             slot,
             accounts,
             ahead,
+            foreign,
             progress: Revision::ZERO,
-            sent: spec.from.unwrap_or_default(),
-            owes_progress: spec.from.is_some(),
+            sent: from.unwrap_or_default(),
+            owes_progress: from.is_some(),
             timer: Mutex::new(None),
             refused: None,
         }
@@ -111,6 +122,11 @@ impl Watch {
             if self.ahead.is_some() {
                 self.catch_up().await;
                 continue;
+            }
+            if let Some(at) = self.foreign.take() {
+                let event = WatchEvent::Compacted(at);
+                self.note(&event);
+                return Some(event);
             }
             let is_idle = match self.step() {
                 Step::Event(event) => {

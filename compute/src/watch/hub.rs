@@ -54,6 +54,16 @@ pub struct Subscription {
     pub acknowledged: Option<Revision>,
 }
 
+/// Whether other nodes write the same log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Company {
+    /// Whoever has seen more than this node has seen another log, or an end that this one has lost.
+    #[default]
+    Alone,
+    /// Whoever has seen more than this node has seen it at one that is further.
+    Among,
+}
+
 /// Bounds of what watchers may cost one node.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchLimits {
@@ -84,6 +94,7 @@ pub(super) type Followed = fanout::Topic<Topic, Deltas, Note>;
 pub struct Hub {
     fanout: Arc<Fanout<Topic, Deltas, Note>>,
     history: RwLock<History>,
+    company: Company,
     limits: WatchLimits,
     watchers: AtomicUsize,
     followed: AtomicUsize,
@@ -94,14 +105,15 @@ pub struct Hub {
 }
 
 impl Hub {
-    pub fn new() -> Arc<Self> {
-        Self::with(WatchLimits::default(), HistoryLimits::default())
+    pub fn new(company: Company) -> Arc<Self> {
+        Self::with(company, WatchLimits::default(), HistoryLimits::default())
     }
 
-    pub fn with(limits: WatchLimits, history: HistoryLimits) -> Arc<Self> {
+    pub fn with(company: Company, limits: WatchLimits, history: HistoryLimits) -> Arc<Self> {
         Arc::new(Self {
             fanout: Fanout::new(),
             history: RwLock::new(History::new(history)),
+            company,
             limits,
             watchers: AtomicUsize::new(0),
             followed: AtomicUsize::new(0),
@@ -278,6 +290,27 @@ impl Hub {
         &self.fanout
     }
 
+    /// What a watcher says it has that is of no history which leads here: of another life of the log, of another log, or
+    /// of an end that this one has lost. To be asked after the watcher follows what it watches.
+    ///
+    /// The log that is compared with is the one that watchers are told from: who comes back with the newest event may
+    /// be ahead of the directory for a moment, but not of this.
+    pub(super) fn standing_of(&self, from: Revision) -> Standing {
+        let applied = self.history().applied();
+        let generation = |revision: Revision| revision.position().generation();
+        match from {
+            Revision::ZERO => Standing::Behind,
+            _ if from > applied && self.company == Company::Among => Standing::Ahead,
+            _ if from > applied || generation(from) != generation(applied) => Standing::Foreign { at: applied },
+            _ => Standing::Behind,
+        }
+    }
+
+    /// Whether a watch may find that it has to wait for this node; see [`Company`].
+    pub(crate) fn can_be_behind(&self) -> bool {
+        self.company == Company::Among
+    }
+
     /// Everything up to here has been told to whom it concerns: see [`Fanout::covered`].
     pub(super) fn covered(&self) -> Revision {
         Revision::from_packed(self.fanout.covered()).unwrap_or_default()
@@ -287,6 +320,18 @@ impl Hub {
     pub(super) fn keeps(&self, topic: &Arc<Followed>) {
         self.keeping.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(topic));
     }
+}
+
+/// Where a watcher is that comes back, as seen from this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Behind,
+    /// This node has to catch up first.
+    Ahead,
+    /// What it has is of another history; this one is at `at`.
+    Foreign {
+        at: Revision,
+    },
 }
 
 /// A watch in the account of its hub, as long as it lives.

@@ -1,4 +1,5 @@
 mod fan;
+mod foreign;
 mod histories;
 mod judge;
 mod judged;

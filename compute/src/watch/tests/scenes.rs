@@ -6,7 +6,9 @@ use super::world::{World, finish, healthy, key, namespace, next, subscriber, zon
 use crate::error::Error;
 use crate::model::{Revision, Selector};
 use crate::view::{Encoded, View};
-use crate::watch::{Delta, HistoryLimits, Hub, Scope, Subscription, Watch, WatchEvent, WatchLimits, WatchSpec};
+use crate::watch::{
+    Company, Delta, HistoryLimits, Hub, Scope, Subscription, Watch, WatchEvent, WatchLimits, WatchSpec,
+};
 
 fn snapshot(watch: &mut Watch) -> (Option<Arc<View>>, Revision, bool) {
     match next(watch) {
@@ -514,7 +516,7 @@ fn subscribers_are_listed_while_they_watch() {
 fn what_is_too_much_is_refused_and_given_back() {
     let world = World::new();
     let limits = WatchLimits { watchers_max: 2, services_max: 3, followed_max: 4 };
-    let hub = Hub::with(limits, HistoryLimits::default());
+    let hub = Hub::with(Company::Among, limits, HistoryLimits::default());
     let open = |names: &[&str]| {
         let scope = Scope::Services(names.iter().map(|name| key(name)).collect());
         let spec = WatchSpec { scope, selector: Selector::default(), from: None, subscriber: subscriber("x") };

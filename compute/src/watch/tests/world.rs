@@ -11,14 +11,15 @@ use futures::task::noop_waker;
 
 use crate::directory::{Directory, SelectedLimits};
 use crate::model::{
-    Author, Digest, Health, HealthReason, Instance, InstanceId, LeaseCell, Metadata, Namespace, NamespaceRow,
-    NamespaceSettings, Position, Provider, ProviderSpec, Removal, RemovalReason, Revision, Selector, ServiceKey,
-    ServiceRow, ServiceSettings,
+    Author, Digest, Health, HealthReason, Instance, InstanceId, LeaseCell, LogGeneration, Metadata, Namespace,
+    NamespaceRow, NamespaceSettings, Position, Provider, ProviderSpec, Removal, RemovalReason, Revision, Selector,
+    ServiceKey, ServiceRow, ServiceSettings,
 };
 use crate::testing::ManualClock;
 use crate::view::{Counts, Encoded, View};
 use crate::watch::{
-    HistoryLimits, Hub, Publication, Record, Recorded, Scope, Subscriber, Watch, WatchEvent, WatchLimits, WatchSpec,
+    Company, HistoryLimits, Hub, Publication, Record, Recorded, Scope, Subscriber, Watch, WatchEvent, WatchLimits,
+    WatchSpec,
 };
 
 pub(super) const NAMESPACE: &str = "default";
@@ -84,6 +85,8 @@ pub(super) struct World {
     pub(super) clock: Arc<ManualClock>,
     pub(super) truth: Arc<std::sync::Mutex<Truth>>,
     services: BTreeMap<ServiceKey, Service>,
+    company: Company,
+    generation: LogGeneration,
     offset: u64,
 }
 
@@ -93,6 +96,15 @@ impl World {
     }
 
     pub(super) fn with(history: HistoryLimits) -> Self {
+        Self::begin(Company::Among, history, 1, 100)
+    }
+
+    /// A node that has nobody beside it, with a log of this generation that ends at `offset`.
+    pub(super) fn alone(generation: LogGeneration, offset: u64) -> Self {
+        Self::begin(Company::Alone, HistoryLimits::default(), generation, offset)
+    }
+
+    fn begin(company: Company, history: HistoryLimits, generation: LogGeneration, offset: u64) -> Self {
         let directory = Arc::new(Directory::new(SelectedLimits::default()));
         let row = NamespaceRow {
             settings: NamespaceSettings { description: "".into(), metadata: Metadata::default() },
@@ -100,14 +112,16 @@ impl World {
             revision: Revision::ZERO,
         };
         directory.put_namespace(&namespace(), Some(row));
-        let hub = Hub::with(WatchLimits::default(), history);
+        let hub = Hub::with(company, WatchLimits::default(), history);
         let mut world = Self {
             hub,
             directory,
             clock: ManualClock::new(),
             truth: Arc::default(),
             services: BTreeMap::new(),
-            offset: 100,
+            company,
+            generation,
+            offset,
         };
         world.hub.start(world.position());
         world.directory.put_applied(world.position(), 0);
@@ -122,7 +136,7 @@ impl World {
         let row = self.directory.namespace(&namespace());
         directory.put_namespace(&namespace(), row);
         views.into_iter().for_each(|view| drop(directory.put_view(view)));
-        self.hub = Hub::new();
+        self.hub = Hub::new(self.company);
         self.directory = directory;
         let before = self.position().back(1);
         self.hub.start(before);
@@ -131,7 +145,7 @@ impl World {
 
     /// The position of the next frame.
     pub(super) fn position(&self) -> Position {
-        Position::new(1, self.offset).expect("a small offset")
+        Position::new(self.generation, self.offset).expect("a small offset")
     }
 
     /// What the node has applied.
