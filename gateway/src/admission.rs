@@ -15,6 +15,8 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::error::{Code, Problem};
 use crate::reread;
 
+mod bodies;
+mod budget;
 mod identity;
 mod lanes;
 mod rate;
@@ -22,10 +24,14 @@ mod rate;
 mod tests;
 mod tokens;
 
+pub(crate) use bodies::{BodyBytes, Reading};
+pub use budget::{Budget, Shares};
+pub(crate) use budget::{Held, Kind, Spent};
 pub use identity::{Identity, Verb};
 pub use lanes::{Lane, Permit};
 pub use tokens::TokenFileError;
 
+use bodies::Bodies;
 use lanes::Lanes;
 use tokens::Tokens;
 
@@ -37,8 +43,45 @@ pub const WRITES_MAX_DEFAULT: usize = 4_096;
 pub const RENEWALS_MAX_DEFAULT: usize = 16_384;
 /// Waiting reads and open streams.
 pub const WAITING_MAX_DEFAULT: usize = 16_384;
+/// Bodies that are being read, and those of one connection where there are many.
+pub const BODIES_MAX_DEFAULT: usize = 32_768;
+pub const CONNECTION_BODIES_MAX_DEFAULT: usize = 128;
+/// What all of them may hold.
+pub const BODY_BYTES_MAX_DEFAULT: usize = 256 << 20;
+/// How long a body may come as it likes, and how much of it must come from then on.
+pub const BODY_GRACE_DEFAULT: Duration = Duration::from_secs(5);
+pub const BODY_BYTES_PER_SECOND_DEFAULT: usize = 1 << 10;
+/// Names of services in all watches, and in those of one connection.
+pub const WATCHED_NAMES_MAX_DEFAULT: usize = 1_000_000;
+pub const CONNECTION_NAMES_MAX_DEFAULT: usize = 100_000;
 /// How often a file that may change is looked at.
 pub const REREAD_DEFAULT: Duration = Duration::from_secs(2);
+
+/// Bounds of bodies that have not come whole.
+#[derive(Clone, Debug)]
+pub struct BodyLimits {
+    pub unfinished_max: usize,
+    /// Of one connection, once half of the room is taken.
+    pub share_max: usize,
+    /// What all of them may hold; a quarter of it is for small ones alone.
+    pub bytes_max: usize,
+    /// How long one may come as it likes.
+    pub grace: Duration,
+    /// From then on, on the average since.
+    pub bytes_per_second: usize,
+}
+
+impl Default for BodyLimits {
+    fn default() -> Self {
+        Self {
+            unfinished_max: BODIES_MAX_DEFAULT,
+            share_max: CONNECTION_BODIES_MAX_DEFAULT,
+            bytes_max: BODY_BYTES_MAX_DEFAULT,
+            grace: BODY_GRACE_DEFAULT,
+            bytes_per_second: BODY_BYTES_PER_SECOND_DEFAULT,
+        }
+    }
+}
 
 /// What admission may be told.
 #[derive(Clone, Debug)]
@@ -49,6 +92,9 @@ pub struct Config {
     pub writes_max: usize,
     pub renewals_max: usize,
     pub waiting_max: usize,
+    pub bodies: BodyLimits,
+    pub watched_names_max: usize,
+    pub connection_names_max: usize,
     /// How often the token file is looked at.
     pub reread: Duration,
 }
@@ -61,6 +107,9 @@ impl Default for Config {
             writes_max: WRITES_MAX_DEFAULT,
             renewals_max: RENEWALS_MAX_DEFAULT,
             waiting_max: WAITING_MAX_DEFAULT,
+            bodies: BodyLimits::default(),
+            watched_names_max: WATCHED_NAMES_MAX_DEFAULT,
+            connection_names_max: CONNECTION_NAMES_MAX_DEFAULT,
             reread: REREAD_DEFAULT,
         }
     }
@@ -78,6 +127,8 @@ struct Shared {
     tokens: Option<Arc<ArcSwap<Tokens>>>,
     anonymous: Identity,
     lanes: Arc<Lanes>,
+    bodies: Arc<Bodies>,
+    names: Budget,
     clock: Arc<dyn Clock>,
 }
 
@@ -96,7 +147,10 @@ impl Admission {
                 (Some(tokens), Some(Arc::new(AbortOnDropHandle::new(tokio::spawn(following)))))
             }
         };
-        let shared = Shared { tokens, anonymous: Identity::anonymous(), lanes, clock };
+        let names = Budget::new("watched names", Kind::Names, config.watched_names_max, config.connection_names_max);
+        names.show();
+        let bodies = Bodies::new(config.bodies, Arc::clone(&clock));
+        let shared = Shared { tokens, anonymous: Identity::anonymous(), lanes, bodies, names, clock };
         Ok(Self { shared: Arc::new(shared), _rereader: rereader })
     }
 
@@ -128,21 +182,40 @@ impl Admission {
         self.shared.tokens.is_some()
     }
 
-    /// Room for one piece of work, until the permit is dropped.
+    /// Room for one piece of work, until the permit is dropped. To be asked for once the work is here whole.
     pub fn enter(&self, identity: &Identity, lane: Lane) -> Result<Permit, Problem> {
-        if lane != Lane::Renew
-            && let Err(retry_after) = identity.spend(self.shared.clock.mono_us())
-        {
+        if let Err(retry_after) = identity.spend(lane, self.shared.clock.mono_us()) {
             let detail = format!("the token \"{}\" has used up its requests for now", identity.name());
             return Err(Problem::new(Code::RateLimited, detail).retry_after(retry_after));
         }
-        self.shared.lanes.enter(lane)
+        self.shared.lanes.enter(identity, lane)
+    }
+
+    /// Room for a body that has not come whole at once.
+    pub(crate) fn read_body(&self, shares: Option<&Arc<Shares>>) -> Result<Reading, Problem> {
+        self.shared.bodies.begin(shares)
+    }
+
+    /// For the bytes of a body; none yet.
+    pub(crate) fn body_bytes(&self) -> BodyBytes {
+        self.shared.bodies.bytes()
+    }
+
+    /// Room for so many names of services in a watch, until what this gives is dropped.
+    pub(crate) fn watch_names(&self, shares: Option<&Arc<Shares>>, names: usize) -> Result<Held, Problem> {
+        self.shared.names.take(shares, names).map_err(|spent| match spent {
+            Spent::All(_) => spent.overloaded("the names of services in all watches"),
+            Spent::Share(max) => {
+                let detail = format!("the watches of this connection name more than {max} services");
+                Problem::new(Code::TooLarge, detail).about("services").allowing(format!("at most {max} in all of them"))
+            }
+        })
     }
 
     /// Exchanges the room of a request for that of one who waits, or of a stream.
     pub fn wait(&self, held: Permit) -> Result<Permit, Problem> {
         drop(held);
-        self.shared.lanes.enter(Lane::Wait)
+        self.shared.lanes.enter(&self.shared.anonymous, Lane::Wait)
     }
 
     /// Whoever asks for what is open to all.

@@ -29,7 +29,8 @@ pub fn http(progress: Progress) -> Answers {
         async move { problem.into_response() }
     };
     let router = Router::new().route("/livez", get(|| async { "alive\n" })).fallback(refuse);
-    Answers { router, express: None, full: Router::new().fallback(|| async { too_many().into_response() }) }
+    let full = Router::new().fallback(|| async { too_many().into_response() });
+    Answers { router, express: None, full, refuse: |problem| problem.clone().into_response() }
 }
 
 /// Every call is `UNAVAILABLE` with the progress.
@@ -42,5 +43,6 @@ pub fn grpc(progress: Progress) -> Answers {
         router: Router::new().fallback(refuse),
         express: None,
         full: Router::new().fallback(|| async { grpc::refuse(&too_many()) }),
+        refuse: grpc::refuse,
     }
 }

@@ -56,8 +56,6 @@ pub struct Config {
     pub batch_bytes_max: usize,
     /// A message with up to 10,000 names.
     pub names_bytes_max: usize,
-    /// What all requests together may hold of messages that are not here whole.
-    pub unfinished_bytes_max: usize,
     /// In which a request must have come whole.
     pub read_timeout: Duration,
     /// In which a session must have been opened on its stream.
@@ -72,7 +70,6 @@ impl Default for Config {
             message_bytes_max: 64 << 10,
             batch_bytes_max: 32 << 20,
             names_bytes_max: 4 << 20,
-            unfinished_bytes_max: 256 << 20,
             read_timeout: Duration::from_secs(30),
             open_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(5),
@@ -101,7 +98,6 @@ struct Shared {
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     config: Config,
-    unfinished: wire::Room,
     /// As authors and subscribers show it.
     door: Arc<str>,
     session_door: Arc<str>,
@@ -125,14 +121,12 @@ impl Door {
     /// As [`Door::new`], in a process that shows its listeners and its version.
     pub fn surrounded(ports: Ports, config: Config, surroundings: Option<Surroundings>) -> Self {
         let Ports { registry, admission, clock, chance } = ports;
-        let unfinished = wire::Room::new(config.unfinished_bytes_max);
         let shared = Shared {
             registry,
             admission,
             clock,
             chance,
             config,
-            unfinished,
             door: "grpc".into(),
             session_door: "session".into(),
             sessions: TaskTracker::new(),
@@ -159,7 +153,7 @@ impl Door {
             let problem = Problem::new(Code::Overloaded, "this node has as many connections as it takes; try another");
             refuse(&problem)
         });
-        listen::Answers { router, express: None, full }
+        listen::Answers { router, express: None, full, refuse }
     }
 
     /// Resolves once no session of this door runs any more; after the listener has been drained.

@@ -18,6 +18,7 @@ use crate::listen::{self, Answers, BindError, Listener, Named, Tls};
 mod answer;
 mod batch;
 mod body;
+mod browser;
 mod condition;
 mod discover;
 mod docs;
@@ -46,6 +47,7 @@ mod services;
 mod watch;
 
 use body::Limits;
+pub use browser::Hosts;
 use observe::{Muffler, Streams};
 
 /// Largest body of a request, in bytes.
@@ -65,6 +67,8 @@ pub struct Config {
     pub body_pause_max: Duration,
     pub body_time_max: Duration,
     pub batch_time_max: Duration,
+    /// What it may be called, as long as callers need no token.
+    pub hosts: Hosts,
 }
 
 impl Default for Config {
@@ -74,6 +78,7 @@ impl Default for Config {
             body_pause_max: BODY_PAUSE_MAX_DEFAULT,
             body_time_max: BODY_TIME_MAX_DEFAULT,
             batch_time_max: BATCH_TIME_MAX_DEFAULT,
+            hosts: Hosts::Named(Vec::new()),
         }
     }
 }
@@ -130,7 +135,7 @@ impl Door {
     pub fn answers(self) -> Answers {
         let app = self.into_app();
         let express = Some(Arc::new(express::Express::new(&app)) as Arc<dyn listen::Express>);
-        Answers { router: routes::router(&app).0, express, full: routes::full() }
+        Answers { router: routes::router(&app).0, express, full: routes::full(), refuse: problem::refuse }
     }
 
     /// All routes, for one who brings requests without a port.
@@ -150,6 +155,7 @@ impl Door {
             door: "http".into(),
             body: Limits { bytes_max: BODY_BYTES_MAX, pause_max, whole_max: config.body_time_max },
             batch_body: Limits { bytes_max: BATCH_BYTES_MAX, pause_max, whole_max: config.batch_time_max },
+            hosts: config.hosts,
             muffler: Muffler::new(),
             streams: Streams::new(),
         })
@@ -191,6 +197,7 @@ struct Shared {
     door: Arc<str>,
     body: Limits,
     batch_body: Limits,
+    hosts: Hosts,
     muffler: Muffler,
     streams: Streams,
 }

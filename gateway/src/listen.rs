@@ -19,15 +19,20 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpSocket};
 
+use crate::admission::{Budget, Shares};
+use crate::error::Problem;
+
 mod accept;
 mod activity;
 mod io_stream;
 mod opening;
+mod sending;
 mod serving;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod told;
+mod unread;
 
 pub use opening::Opening;
 pub use tls::Tls;
@@ -50,6 +55,12 @@ pub const PING_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// For requests under way when the process is asked to stop.
 pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
+/// Without progress of an answer that its reader could take.
+pub const UNREAD_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// What answers that were made for one reader each may hold until they are sent, and those of one connection.
+pub const UNSENT_BYTES_MAX_DEFAULT: usize = 256 << 20;
+pub const CONNECTION_UNSENT_BYTES_MAX_DEFAULT: usize = 32 << 20;
+
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
 
@@ -65,6 +76,9 @@ pub struct Config {
     pub ping_interval: Duration,
     pub ping_timeout: Duration,
     pub drain_timeout: Duration,
+    pub unread_timeout: Duration,
+    /// What answers to one reader each may hold until they are sent; one for all listeners of a process.
+    pub unsent: Budget,
     /// How often certificate files are looked at.
     pub reread: Duration,
 }
@@ -81,6 +95,8 @@ impl Default for Config {
             ping_interval: PING_INTERVAL_DEFAULT,
             ping_timeout: PING_TIMEOUT_DEFAULT,
             drain_timeout: DRAIN_TIMEOUT_DEFAULT,
+            unread_timeout: UNREAD_TIMEOUT_DEFAULT,
+            unsent: Budget::of_unsent_bytes(UNSENT_BYTES_MAX_DEFAULT, CONNECTION_UNSENT_BYTES_MAX_DEFAULT),
             reread: crate::admission::REREAD_DEFAULT,
         }
     }
@@ -119,7 +135,16 @@ pub struct Answers {
     pub express: Option<Arc<dyn Express>>,
     /// What a connection beyond the limit is answered, whatever it asks.
     pub full: Router,
+    /// What is said in place of an answer for which there is no room.
+    pub refuse: Refuse,
 }
+
+/// A problem in the words of a door.
+pub type Refuse = fn(&Problem) -> Response<Body>;
+
+/// In the extensions of a response: its bytes may be shared now, but not for long, as those of a view with a rare filter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OfOneReader;
 
 /// Answers some requests, the most frequent, without the router.
 pub trait Express: Send + Sync {
@@ -132,10 +157,12 @@ pub trait Express: Send + Sync {
 pub type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
 /// Says of a request where it came from; in the extensions of each.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Arrival {
     pub peer: SocketAddr,
     pub is_encrypted: bool,
+    /// What its connection holds.
+    pub shares: Arc<Shares>,
 }
 
 /// A bound port that nobody serves yet.

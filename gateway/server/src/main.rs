@@ -4,6 +4,7 @@ mod chance;
 mod cli;
 mod client;
 mod config;
+mod descriptors;
 mod doors;
 mod durable;
 mod ending;

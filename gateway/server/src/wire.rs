@@ -24,7 +24,7 @@ use crate::durable::Durable;
 use crate::ending::Ending;
 use crate::home::Home;
 use crate::shutdown::Signals;
-use crate::{logging, vitals};
+use crate::{descriptors, logging, vitals};
 
 /// How often the recorder of metrics puts its books in order.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -63,10 +63,11 @@ fn run(config: Config) -> Result<(), Ending> {
 }
 
 /// The node's life.
-async fn live(config: Config) -> Result<(), Ending> {
+async fn live(mut config: Config) -> Result<(), Ending> {
     let mut signals = Signals::listen().map_err(|error| Ending::Machine(format!("no signals: {error}")))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), node = %config.node.name, "starting");
     let clock: Arc<dyn Clock> = SystemClock::new();
+    descriptors::fit(&mut config);
     config::verify(&config, &clock).await?;
     let _home = Home::take(&config.data_dir)?;
     let recorder = vitals::record().map_err(|error| Ending::Machine(format!("no metrics: {error}")))?;

@@ -1,11 +1,13 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use compute::command::Caller;
 use compute::model::{Author, Namespace};
 
+use super::lanes::Lane;
 use super::rate::Rate;
 use crate::error::{Code, Problem};
 
@@ -45,6 +47,10 @@ pub(super) struct Grant {
     pub(super) namespaces: Option<BTreeSet<Namespace>>,
     pub(super) verbs: Vec<Verb>,
     pub(super) rate: Option<Rate>,
+    /// Apart from the others, and larger: new work is to run out before what keeps the old alive.
+    pub(super) renewal_rate: Option<Rate>,
+    /// Renewals of it under way.
+    pub(super) renewals: AtomicUsize,
 }
 
 impl Identity {
@@ -59,6 +65,8 @@ impl Identity {
             namespaces: None,
             verbs: Verb::ALL.to_vec(),
             rate: None,
+            renewal_rate: None,
+            renewals: AtomicUsize::new(0),
         })
     }
 
@@ -72,8 +80,13 @@ impl Identity {
         mine.name == theirs.name && mine.namespaces == theirs.namespaces && mine.verbs == theirs.verbs
     }
 
-    pub(super) fn spend(&self, now_us: u64) -> Result<(), Duration> {
-        self.0.rate.as_ref().map_or(Ok(()), |rate| rate.spend(now_us))
+    pub(super) fn spend(&self, lane: Lane, now_us: u64) -> Result<(), Duration> {
+        let rate = if lane == Lane::Renew { &self.0.renewal_rate } else { &self.0.rate };
+        rate.as_ref().map_or(Ok(()), |rate| rate.spend(now_us))
+    }
+
+    pub(super) fn renewals(&self) -> &AtomicUsize {
+        &self.0.renewals
     }
 
     /// The token's name: the author of every change it makes.

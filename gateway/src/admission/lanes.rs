@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge};
 
-use super::Config;
+use super::{Config, Identity};
 use crate::error::{Code, Problem};
 
 /// When one who was shed should come back.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Which room a piece of work takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,11 +32,16 @@ pub struct Permit {
 struct Taken {
     lanes: Arc<Lanes>,
     lane: Lane,
+    /// Whose part of the renewals it is.
+    of: Option<Identity>,
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
         self.lanes.leave(self.lane);
+        if let Some(identity) = &self.of {
+            identity.renewals().fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -67,6 +72,10 @@ impl Room {
             return Ok(());
         }
         self.taken.fetch_sub(1, Ordering::Relaxed);
+        self.refuse()
+    }
+
+    fn refuse(&self) -> Result<(), Problem> {
         self.shed.increment(1);
         let detail = format!("the {} of this node are at their limit of {}; try again", self.name, self.max);
         Err(Problem::new(Code::Overloaded, detail).retry_after(RETRY_AFTER))
@@ -96,17 +105,33 @@ impl Lanes {
         }
     }
 
-    pub(super) fn enter(self: &Arc<Self>, lane: Lane) -> Result<Permit, Problem> {
+    pub(super) fn enter(self: &Arc<Self>, identity: &Identity, lane: Lane) -> Result<Permit, Problem> {
+        // One token of several has half of the renewals at most: the others' go on, whatever it does.
+        let of = (lane == Lane::Renew && identity.digest().is_some()).then(|| identity.clone());
+        if let Some(identity) = &of
+            && identity.renewals().fetch_add(1, Ordering::Relaxed) >= self.renewals.max.div_ceil(2)
+        {
+            identity.renewals().fetch_sub(1, Ordering::Relaxed);
+            self.renewals.refuse()?;
+        }
+        let taken = self.take(lane);
+        if let (Err(_), Some(identity)) = (&taken, &of) {
+            identity.renewals().fetch_sub(1, Ordering::Relaxed);
+        }
+        taken?;
+        Ok(Permit { _taken: Arc::new(Taken { lanes: Arc::clone(self), lane, of }) })
+    }
+
+    fn take(&self, lane: Lane) -> Result<(), Problem> {
         match lane {
-            Lane::Read => self.requests.take()?,
+            Lane::Read => self.requests.take(),
             Lane::Write => {
                 self.writes.take()?;
-                self.requests.take().inspect_err(|_| self.writes.give_back())?;
+                self.requests.take().inspect_err(|_| self.writes.give_back())
             }
-            Lane::Renew => self.renewals.take()?,
-            Lane::Wait => self.waiting.take()?,
+            Lane::Renew => self.renewals.take(),
+            Lane::Wait => self.waiting.take(),
         }
-        Ok(Permit { _taken: Arc::new(Taken { lanes: Arc::clone(self), lane }) })
     }
 
     fn leave(&self, lane: Lane) {

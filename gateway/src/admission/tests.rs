@@ -155,7 +155,7 @@ async fn a_lane_that_is_full_sheds_and_leaves_the_others_alone() {
 }
 
 #[tokio::test]
-async fn a_rate_holds_back_one_token_and_never_its_renewals() {
+async fn a_rate_holds_back_one_token_and_its_renewals_much_later() {
     let lines = format!("fast {} * read 2\nfree {} * read\n", digest("a"), digest("b"));
     let (admission, clock, _file) = with_file(&lines).await;
     let (fast, free) = (admission.identify(Some(b"Bearer a")).unwrap(), admission.identify(Some(b"Bearer b")).unwrap());
@@ -164,11 +164,29 @@ async fn a_rate_holds_back_one_token_and_never_its_renewals() {
     let refused = admission.enter(&fast, Lane::Read).unwrap_err();
     assert_eq!(refused.code(), Code::RateLimited);
     let wait = refused.parts().retry_after.expect("when to come back");
-    assert!(admission.enter(&fast, Lane::Renew).is_ok());
+    for _ in 0..20 {
+        assert!(admission.enter(&fast, Lane::Renew).is_ok());
+    }
+    assert_eq!(admission.enter(&fast, Lane::Renew).unwrap_err().code(), Code::RateLimited);
     assert!(admission.enter(&free, Lane::Read).is_ok());
+    assert!(admission.enter(&free, Lane::Renew).is_ok());
     clock.advance(wait.as_millis() as u64 + 1);
     assert!(admission.enter(&fast, Lane::Read).is_ok());
     assert!(clock.mono_ms() > 0);
+}
+
+#[tokio::test]
+async fn one_token_leaves_half_of_the_renewals_to_the_others() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("a {} * register\nb {} * register\n", digest("a"), digest("b"))).unwrap();
+    let config = Config { tokens: Some(file.path().to_owned()), renewals_max: 4, ..Config::default() };
+    let admission = Admission::open(config, ManualClock::new()).await.unwrap();
+    let [a, b] = ["a", "b"].map(|token| admission.identify(Some(format!("Bearer {token}").as_bytes())).unwrap());
+    let held: Vec<_> = (0..2).map(|_| admission.enter(&a, Lane::Renew).unwrap()).collect();
+    assert_eq!(admission.enter(&a, Lane::Renew).unwrap_err().code(), Code::Overloaded);
+    let _others: Vec<_> = (0..2).map(|_| admission.enter(&b, Lane::Renew).unwrap()).collect();
+    drop(held);
+    assert!(admission.enter(&a, Lane::Renew).is_ok());
 }
 
 proptest! {

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 
 use compute::model::Namespace;
 use sha2::{Digest, Sha256};
@@ -18,6 +19,8 @@ use super::rate::Rate;
 
 /// Most tokens of a file.
 const TOKENS_MAX: usize = 10_000;
+/// Renewals a token may make for each other request.
+const RENEWALS_PER_REQUEST: u32 = 10;
 /// Longest name of a token, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
@@ -128,12 +131,15 @@ fn parse_line(line: &str) -> Result<Grant, String> {
     if name.len() > NAME_BYTES_MAX {
         return Err(format!("a name is at most {NAME_BYTES_MAX} bytes"));
     }
+    let rate = rate.map(parse_rate).transpose()?;
     Ok(Grant {
         name: name.into(),
         digest: Some(parse_digest(digest)?),
         namespaces: parse_namespaces(namespaces)?,
         verbs: parse_verbs(verbs)?,
-        rate: rate.map(parse_rate).transpose()?,
+        rate: rate.map(Rate::per_second),
+        renewal_rate: rate.map(|count| Rate::per_second(count.saturating_mul(RENEWALS_PER_REQUEST))),
+        renewals: AtomicUsize::new(0),
     })
 }
 
@@ -165,7 +171,7 @@ fn parse_verbs(text: &str) -> Result<Vec<Verb>, String> {
     text.split(',').map(parse).collect()
 }
 
-fn parse_rate(text: &str) -> Result<Rate, String> {
+fn parse_rate(text: &str) -> Result<u32, String> {
     let count = text.parse::<u32>().ok().filter(|count| *count > 0);
-    count.map(Rate::per_second).ok_or_else(|| format!("\"{text}\" is no number of requests a second above 0"))
+    count.ok_or_else(|| format!("\"{text}\" is no number of requests a second above 0"))
 }

@@ -1,13 +1,15 @@
 //! What every call has in common: who asks, what may be read of it and for how long, and how it is answered.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use compute::Error;
-use compute::command::Caller;
+use compute::command;
 use compute::model::Revision;
 use compute::node::Readiness;
 use compute::port::Clock;
@@ -20,7 +22,7 @@ use prost::Message;
 use super::Shared;
 use super::method::{Method, Needs, Size};
 use super::wire::{Messages, Reply, framed};
-use crate::admission::{Identity, Permit};
+use crate::admission::{Identity, Permit, Shares};
 use crate::error::{Code, Problem};
 use crate::listen::Arrival;
 use crate::session;
@@ -39,11 +41,20 @@ pub(super) struct Call {
     pub(super) identity: Identity,
     pub(super) client: String,
     pub(super) peer: Option<SocketAddr>,
+    /// What its connection holds.
+    pub(super) shares: Option<Arc<Shares>>,
     pub(super) permit: Permit,
 }
 
-impl Call {
-    pub(super) fn begin(shared: &Shared, parts: &Parts, method: Method) -> Result<Self, Problem> {
+/// Who asks, before there is room.
+pub(super) struct Caller {
+    identity: Identity,
+    client: String,
+    arrival: Option<Arrival>,
+}
+
+impl Caller {
+    pub(super) fn of(shared: &Shared, parts: &Parts, method: Method) -> Result<Self, Problem> {
         let authorization = parts.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
         let identity = match method.needs() {
             // Probes bring no token.
@@ -56,12 +67,21 @@ impl Call {
             }
         };
         let client = client(&parts.headers)?;
-        let peer = parts.extensions.get::<Arrival>().map(|arrival| arrival.peer);
-        let permit = shared.admission.enter(&identity, method.lane())?;
-        Ok(Self { identity, client, peer, permit })
+        let arrival = parts.extensions.get::<Arrival>().cloned();
+        Ok(Self { identity, client, arrival })
     }
 
-    pub(super) fn caller(&self, shared: &Shared) -> Caller {
+    /// Makes room: for what is here whole, so that nobody holds it who does not send.
+    pub(super) fn enter(self, shared: &Shared, method: Method) -> Result<Call, Problem> {
+        let permit = shared.admission.enter(&self.identity, method.lane())?;
+        let Self { identity, client, arrival } = self;
+        let (peer, shares) = arrival.map(|arrival| (arrival.peer, arrival.shares)).unzip();
+        Ok(Call { identity, client, peer, shares, permit })
+    }
+}
+
+impl Call {
+    pub(super) fn caller(&self, shared: &Shared) -> command::Caller {
         self.identity.caller(&shared.door)
     }
 
@@ -140,24 +160,38 @@ pub(super) fn messages(shared: &Shared, parts: &Parts, body: Body, method: Metho
         Size::Batch => shared.config.batch_bytes_max,
         Size::Names => shared.config.names_bytes_max,
     };
-    Ok(Messages::new(body, bytes_max, &shared.unfinished))
+    Ok(Messages::new(body, bytes_max, shared.admission.body_bytes()))
 }
 
-/// The one message of a call; it must arrive in time.
-pub(super) async fn only<M: Message + Default>(shared: &Shared, messages: Messages<Body>) -> Result<M, Problem> {
-    let mut reading = pin!(messages.only::<M>());
-    // As a rule it is here already, and no timer is needed.
-    if let std::task::Poll::Ready(read) = futures::poll!(reading.as_mut()) {
+/// Reads a request of one message to its end; it must arrive in time. Takes no room but that of unfinished bodies.
+pub(super) async fn gather(shared: &Shared, parts: &Parts, messages: &mut Messages<Body>) -> Result<(), Problem> {
+    // As a rule it is here already, and nothing is needed.
+    if let Poll::Ready(read) = futures::poll!(poll_fn(|cx| messages.poll_gather(cx))) {
         return Ok(read?);
     }
+    let shares = parts.extensions.get::<Arrival>().map(|arrival| &arrival.shares);
+    let reading = shared.admission.read_body(shares)?;
+    reading.came(messages.came());
     let limit = shared.config.read_timeout;
-    match within(&*shared.clock, limit, reading).await {
-        Some(read) => Ok(read?),
-        None => {
+    let mut gathering = poll_fn(|cx| {
+        let read = messages.poll_gather(cx);
+        reading.came(messages.came());
+        read
+    });
+    tokio::select! {
+        biased;
+        read = &mut gathering => Ok(read?),
+        () = shared.clock.sleep(limit) => {
             let detail = format!("the request did not arrive whole within {} ms", limit.as_millis());
             Err(Problem::new(Code::RequestTimeout, detail))
         }
+        problem = reading.too_slow() => Err(problem),
     }
+}
+
+/// The one message of a call that was gathered.
+pub(super) async fn only<M: Message + Default>(_: &Shared, messages: Messages<Body>) -> Result<M, Problem> {
+    Ok(messages.only::<M>().await?)
 }
 
 /// What `work` comes to, unless `limit` passes first.

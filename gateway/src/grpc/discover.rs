@@ -7,10 +7,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use compute::model::limits::WAIT_MS_MAX;
 use compute::model::{Selector, ServiceKey};
 use compute::view::{Format, View};
 use http::Response;
+use hyper::body::Body;
 use schemas::thuban::v1 as pb;
 
 use super::call::{Answered, Call};
@@ -19,9 +19,11 @@ use super::{Shared, convert};
 use crate::admission::Verb;
 use crate::error::Problem;
 use crate::etag::{self, Etag};
+use crate::listen::OfOneReader;
+use crate::listing::DISCOVER_LIMIT_MAX;
 
-/// Most instances that a limit may let through.
-const LIMIT_MAX: u32 = 1_000_000;
+/// Less is not worth the mark that it is one reader's.
+const FEW_BYTES: u64 = 4 << 10;
 
 /// What is asked, checked.
 struct Question {
@@ -47,35 +49,36 @@ pub(super) async fn discover(
         shared.registry.reach(least).await?;
     }
     let Some(unless) = &question.unless else {
-        return Ok(answer(&question.view(shared), question.limit).into_response());
+        return Ok(question.mark(answer(&question.view(shared), question.limit).into_response()));
     };
     let found = changed(shared, &question, unless).await;
-    Ok(match found {
+    let answered = match found {
         Ok(view) => answer(&view, question.limit),
         Err(view) => not_modified(&view),
-    }
-    .into_response())
+    };
+    Ok(question.mark(answered.into_response()))
 }
 
 impl Question {
     fn of(request: pb::DiscoverRequest) -> Result<Self, Problem> {
         let service = convert::service(&request.namespace, &request.service)?;
         let selector = convert::selector(request.filter)?;
-        let wait_ms = u64::from(request.wait_ms);
-        if wait_ms > WAIT_MS_MAX {
-            return Err(Problem::invalid("wait_ms", wait_ms, format!("0 to {WAIT_MS_MAX}")));
-        }
-        if wait_ms > 0 && request.if_none_match.is_none() {
-            return Err(Problem::invalid("wait_ms", wait_ms, "0, or an if_none_match beside it"));
-        }
+        let wait = convert::wait(request.wait_ms, request.if_none_match.is_some())?;
         let limit = match request.limit {
-            Some(limit) if !(1..=LIMIT_MAX).contains(&limit) => {
-                return Err(Problem::invalid("limit", limit, format!("1 to {LIMIT_MAX}")));
+            Some(limit) if !(1..=DISCOVER_LIMIT_MAX).contains(&limit) => {
+                return Err(Problem::invalid("limit", limit, format!("1 to {DISCOVER_LIMIT_MAX}")));
             }
             limit => limit.map(|limit| limit as usize),
         };
-        let wait = Duration::from_millis(wait_ms);
         Ok(Self { service, selector, limit, unless: request.if_none_match, wait })
+    }
+
+    /// As long as nobody else asks the same, what is selected is kept for this reader alone.
+    fn mark(&self, mut response: Response<Reply>) -> Response<Reply> {
+        if !self.selector.is_everything() && response.body().size_hint().upper() > Some(FEW_BYTES) {
+            response.extensions_mut().insert(OfOneReader);
+        }
+        response
     }
 
     fn view(&self, shared: &Shared) -> Arc<View> {

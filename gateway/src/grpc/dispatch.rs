@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, Version};
 use metrics::{Counter, Histogram};
 
-use super::call::{self, Call, within};
+use super::call::{self, Caller, within};
 use super::method::Method;
 use super::reflection::Reflection;
 use super::wire::Reply;
@@ -43,6 +43,12 @@ impl Counted {
 
 pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Body>) -> Response<Reply> {
     let (parts, body) = request.into_parts();
+    // A page whose name leads here by DNS can say that it sends gRPC, but a browser has no HTTP/2 without encryption.
+    if parts.version < Version::HTTP_2 {
+        let mut response = Response::new(Reply::default());
+        *response.status_mut() = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+        return response;
+    }
     if let Some(response) = call::not_grpc(&parts) {
         return response;
     }
@@ -79,10 +85,16 @@ async fn in_time(shared: &Arc<Shared>, method: Method, parts: &Parts, body: Body
 async fn one(shared: &Arc<Shared>, method: Method, parts: &Parts, body: Body) -> Result<Response<Reply>, Problem> {
     if method == Method::HealthCheck {
         // Probes bring no token, and are answered whatever else is full.
-        return health::check(shared, call::messages(shared, parts, body, method)?).await;
+        let mut messages = call::messages(shared, parts, body, method)?;
+        call::gather(shared, parts, &mut messages).await?;
+        return health::check(shared, messages).await;
     }
-    let call = Call::begin(shared, parts, method)?;
-    let messages = call::messages(shared, parts, body, method)?;
+    let caller = Caller::of(shared, parts, method)?;
+    let mut messages = call::messages(shared, parts, body, method)?;
+    if method != Method::Session {
+        call::gather(shared, parts, &mut messages).await?;
+    }
+    let call = caller.enter(shared, method)?;
     match method {
         Method::Discover => discover::discover(shared, call, call::only(shared, messages).await?).await,
         Method::Register => registry::register(shared, &call, call::only(shared, messages).await?).await,
@@ -92,6 +104,6 @@ async fn one(shared: &Arc<Shared>, method: Method, parts: &Parts, body: Body) ->
         Method::HealthWatch => Ok(health::watch(shared, call, &call::only(shared, messages).await?)),
         Method::Session => Ok(session::session(shared, call, messages)),
         // Rare, and large: not a part of every other call's future.
-        _ => Box::pin(admin::answer(shared, &call, method, messages)).await,
+        _ => Box::pin(admin::answer(shared, call, method, messages)).await,
     }
 }

@@ -25,6 +25,7 @@ use super::call::{Call, within};
 use super::events::Outgoing;
 use super::wire::{Messages, Reply};
 use super::{Shared, status};
+use crate::admission::Held;
 use crate::error::{Code, Problem};
 use crate::session::{Opening, Session, check_client};
 use outlet::Outlet;
@@ -121,7 +122,7 @@ struct Live {
     messages: Messages<Body>,
     session: Session<Pending>,
     /// The namespace of each watch, which its events name.
-    watched: HashMap<u64, Namespace>,
+    watched: HashMap<u64, Watched>,
     stream: Stream,
     out: Outgoing,
     outlet: Outlet,
@@ -129,6 +130,12 @@ struct Live {
     /// The last request was read; how the stream is to end once all is answered.
     ending: Option<End>,
     tending: Option<Tending>,
+}
+
+/// What is known here of a watch.
+struct Watched {
+    namespace: Namespace,
+    _names: Held,
 }
 
 /// What a stream is looked after for while it is idle.

@@ -1,6 +1,7 @@
 //! A refusal as gRPC says it: the status of a call, and the problem of one item.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use schemas::thuban::v1 as pb;
 use tonic::{Code as Grpc, Status};
@@ -11,6 +12,9 @@ use crate::error::{Code, Problem};
 
 /// `ErrorInfo.domain`.
 const DOMAIN: &str = "thuban";
+
+/// When one should come back for whose message there was no room.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The gRPC status code of each problem code.
 pub(crate) fn grpc_code(code: Code) -> Grpc {
@@ -84,7 +88,8 @@ impl From<Unreadable> for Problem {
             Unreadable::NoRoom => Code::Overloaded,
             Unreadable::Lost(_) => Code::RequestTimeout,
         };
-        Self::new(code, unreadable.to_string())
+        let problem = Self::new(code, unreadable.to_string());
+        if code == Code::Overloaded { problem.retry_after(RETRY_AFTER) } else { problem }
     }
 }
 

@@ -21,7 +21,7 @@ use super::call::Call;
 use super::events::Outgoing;
 use super::wire::{Frames, Reply};
 use super::{MOVE_SPREAD, Shared, convert, status};
-use crate::admission::{Identity, Verb};
+use crate::admission::{Held, Identity, Verb};
 use crate::error::{Code, Problem};
 use crate::etag;
 
@@ -47,9 +47,19 @@ pub(super) fn check_scope(shared: &Shared, spec: &WatchSpec) -> Result<(), Probl
     }
 }
 
+/// Room for the names in a watch.
+pub(super) fn take_names(shared: &Shared, call: &Call, scope: &Scope) -> Result<Held, Problem> {
+    let names = match scope {
+        Scope::Services(services) => services.len(),
+        Scope::Namespace(_) => 1,
+    };
+    shared.admission.watch_names(call.shares.as_ref(), names)
+}
+
 struct Watching {
     shared: Arc<Shared>,
     call: Call,
+    _names: Held,
     namespace: Namespace,
     watch: Watch,
     outgoing: Outgoing,
@@ -64,10 +74,12 @@ type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) fn watch(shared: &Arc<Shared>, call: Call, request: pb::WatchRequest) -> Result<Response<Reply>, Problem> {
     let (namespace, spec) = spec(request, &call.identity, call.subscriber(&shared.door))?;
     check_scope(shared, &spec)?;
+    let names = take_names(shared, &call, &spec.scope)?;
     let watch = shared.registry.watch(spec)?;
     let watching = Watching {
         shared: Arc::clone(shared),
         call,
+        _names: names,
         namespace,
         watch,
         outgoing: Outgoing::default(),

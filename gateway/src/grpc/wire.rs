@@ -11,16 +11,11 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::Stream;
 use http::{HeaderMap, HeaderValue, header};
-use hyper::body::{Body, Frame};
+use hyper::body::{Body, Frame, SizeHint};
 use prost::Message;
 use tonic::Status;
 
-use crate::admission::Permit;
-
-mod room;
-
-use room::Held;
-pub(crate) use room::Room;
+use crate::admission::{BodyBytes, Permit};
 
 /// A flag and the length, in front of every message.
 pub(crate) const HEADER_BYTES: usize = 5;
@@ -62,7 +57,11 @@ pub(crate) struct Messages<B> {
     chunk: Bytes,
     bytes_max: usize,
     ended: bool,
-    held: Held,
+    held: BodyBytes,
+    /// The message of a request that was read to its end and is not taken yet.
+    gathered: Option<Bytes>,
+    /// Bytes that have come.
+    came: usize,
 }
 
 impl<B> Messages<B>
@@ -70,16 +69,39 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    pub(crate) fn new(body: B, bytes_max: usize, room: &Room) -> Self {
-        let held = Held::none_of(room.clone());
-        Self { body, partial: BytesMut::new(), chunk: Bytes::new(), bytes_max, ended: false, held }
+    pub(crate) fn new(body: B, bytes_max: usize, held: BodyBytes) -> Self {
+        let (partial, chunk) = (BytesMut::new(), Bytes::new());
+        Self { body, partial, chunk, bytes_max, ended: false, held, gathered: None, came: 0 }
+    }
+
+    pub(crate) fn came(&self) -> usize {
+        self.came
+    }
+
+    /// Reads a request that holds one message to its end; what comes next gives the message.
+    pub(crate) fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unreadable>> {
+        if self.gathered.is_none() {
+            self.gathered = Some(ready!(self.poll_next(cx))?.ok_or(Unreadable::Missing)?);
+        }
+        match ready!(self.poll_next(cx))? {
+            None => Poll::Ready(Ok(())),
+            Some(_) => Poll::Ready(Err(Unreadable::Surplus)),
+        }
     }
 
     /// The next message's bytes; `None` at the clean end of the request.
     pub(crate) fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Unreadable>> {
+        match self.gathered.take() {
+            Some(message) => Poll::Ready(Ok(Some(message))),
+            None => self.poll_next(cx),
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Unreadable>> {
         loop {
             let taken = self.take()?;
-            if !self.held.set(self.partial.len()) {
+            let kept = self.partial.len() + self.gathered.as_ref().map_or(0, Bytes::len);
+            if self.held.set(kept).is_err() {
                 return Poll::Ready(Err(Unreadable::NoRoom));
             }
             if let Some(message) = taken {
@@ -89,7 +111,10 @@ where
                 return Poll::Ready(if self.partial.is_empty() { Ok(None) } else { Err(Unreadable::CutShort) });
             }
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Ok(frame)) => self.chunk = frame.into_data().unwrap_or_default(),
+                Some(Ok(frame)) => {
+                    self.chunk = frame.into_data().unwrap_or_default();
+                    self.came += self.chunk.len();
+                }
                 Some(Err(error)) => return Poll::Ready(Err(Unreadable::Lost(error.to_string()))),
                 None => self.ended = true,
             }
@@ -313,6 +338,15 @@ impl Body for Reply {
         };
         *self = next;
         Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// Of one frame it is known that it ends, but not as the exact size that HTTP would announce.
+    fn size_hint(&self) -> SizeHint {
+        let mut size = SizeHint::default();
+        if let Self::Whole { frame } = self {
+            size.set_upper(frame.len() as u64);
+        }
+        size
     }
 
     fn is_end_stream(&self) -> bool {

@@ -10,7 +10,7 @@ use compute::model::{InstanceKey, Revision};
 use http::{Request, StatusCode};
 use serde_json::value::RawValue;
 
-use super::answer;
+use super::answer::Basis;
 use super::condition::{Expected, generation};
 use super::encode::Json;
 use super::gate::Call;
@@ -19,6 +19,7 @@ use super::query::Query;
 use super::schema::{self, WriteRefusals};
 use super::{App, BODY_BYTES_MAX, body, instances, outcome, registration};
 use crate::admission::Verb;
+use crate::basis;
 use crate::error::{Code, Problem};
 
 /// Register many instances
@@ -30,7 +31,7 @@ use crate::error::{Code, Problem};
     responses((status = 200, description = "An outcome for each item, in order", body = schema::BatchOutcome), WriteRefusals)
 )]
 pub(super) async fn batch_register(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let batch = Batch::read(&app, request).await?;
+    let batch = Batch::read(request).await?;
     batch.write(&app, register).await
 }
 
@@ -41,7 +42,7 @@ pub(super) async fn batch_register(State(app): State<App>, request: Request<Body
     responses((status = 200, description = "An outcome for each item, in order", body = schema::BatchOutcome), WriteRefusals)
 )]
 pub(super) async fn batch_deregister(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let batch = Batch::read(&app, request).await?;
+    let batch = Batch::read(request).await?;
     batch.write(&app, deregister).await
 }
 
@@ -52,7 +53,7 @@ pub(super) async fn batch_deregister(State(app): State<App>, request: Request<Bo
     responses((status = 200, description = "An outcome for each item, in order", body = schema::BatchOutcome), WriteRefusals)
 )]
 pub(super) async fn batch_renew(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let batch = Batch::read(&app, request).await?;
+    let batch = Batch::read(request).await?;
     Query::read(batch.query.as_deref())?.finish()?;
     let mut renewals = Vec::new();
     let mut results: Vec<Option<Problem>> = Vec::new();
@@ -68,7 +69,7 @@ pub(super) async fn batch_renew(State(app): State<App>, request: Request<Body>) 
     let renewed = app.registry.renew_all(&batch.call.caller(&app), renewals).await;
     let renewed = renewed.into_iter().map(|result| result.map(|()| done()).map_err(Problem::from));
     let results = in_places(results, renewed);
-    Ok(answer(&results, Ack::Log))
+    Ok(answer(&app, &results, Ack::Log))
 }
 
 /// A batch that has been read to its end.
@@ -79,9 +80,9 @@ struct Batch {
 }
 
 impl Batch {
-    async fn read(app: &App, request: Request<Body>) -> Result<Self, Problem> {
+    async fn read(request: Request<Body>) -> Result<Self, Problem> {
         let (mut parts, unread) = request.into_parts();
-        let body = body::read_json(&parts.headers, unread, app.batch_body).await?;
+        let body = body::whole(unread).await?;
         Expected::refuse(&parts.headers)?;
         Ok(Self { call: Call::of(&mut parts)?, query: parts.uri.query().map(str::to_owned), body })
     }
@@ -120,7 +121,7 @@ impl Batch {
         };
         let submitted = submitted.into_iter().map(|result| result.map_err(Problem::from));
         let results = in_places(results, submitted);
-        Ok(answer(&results, ack))
+        Ok(answer(app, &results, ack))
     }
 }
 
@@ -137,7 +138,8 @@ fn done() -> Outcome {
     Outcome { answer: Answer::Renewed, reached: Reached::Log, revision: Revision::ZERO }
 }
 
-fn answer(results: &[Result<Outcome, Problem>], asked: Ack) -> Response {
+/// Behind all that was written, and beyond it as many changes as wait for the log.
+fn answer(app: &App, results: &[Result<Outcome, Problem>], asked: Ack) -> Response {
     let mut json = Json::with_capacity(64 + results.len() * 96);
     json.object(|json| {
         json.list("items", |json| {
@@ -146,7 +148,8 @@ fn answer(results: &[Result<Outcome, Problem>], asked: Ack) -> Response {
             }
         });
     });
-    answer::json(StatusCode::OK, json.into_bytes())
+    let basis = Basis::of_state(app, basis::unlogged(&app.registry, results.iter().flatten()));
+    basis.json(StatusCode::OK, json.into_bytes())
 }
 
 /// One item may be as large as a request of its own.

@@ -101,11 +101,11 @@ async fn handle(app: &App, wanted: Wanted, call: Call, parts: Parts, unread: Bod
             discover::answer(app, call, &parts, query, service?).await
         }
         Wanted::Register(instance) => {
-            let body = body::read_json(&parts.headers, unread, app.body).await?;
+            let body = body::whole(unread).await?;
             instances::register_at(app, &call, &parts, &body, instance?).await
         }
         Wanted::Renew(instance) => {
-            let body = body::read_json(&parts.headers, unread, app.body).await?;
+            let body = body::whole(unread).await?;
             instances::renew_at(app, &call, &parts, &body, instance?).await
         }
     }

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::response::{IntoResponse, Response};
 use compute::command::Caller;
 use compute::model::Namespace;
@@ -19,9 +19,10 @@ use http::{HeaderMap, Request};
 use tower::{Layer, Service};
 
 use super::answer::CLIENT;
+use super::browser::Head;
 use super::observe::Route;
 use super::{App, body};
-use crate::admission::{Identity, Lane, Permit, Verb};
+use crate::admission::{BodyBytes, Identity, Lane, Permit, Verb};
 use crate::error::{Code, Problem};
 use crate::listen::Arrival;
 
@@ -50,6 +51,8 @@ pub(super) struct Call {
     pub(super) identity: Identity,
     permit: Option<Permit>,
     arrival: Option<Arrival>,
+    /// What its body holds.
+    _body: Option<Arc<BodyBytes>>,
 }
 
 impl Call {
@@ -57,6 +60,14 @@ impl Call {
     pub(super) fn of(parts: &mut Parts) -> Result<Self, Problem> {
         let missing = || Problem::new(Code::Internal, "the request did not come through its gate");
         parts.extensions.remove::<Self>().ok_or_else(missing)
+    }
+
+    /// Takes the room of a request: once it is here whole, so that nobody holds it who does not send.
+    fn take_room(&mut self, app: &App, operation: Operation) -> Result<(), Problem> {
+        if operation.needs != Needs::Nothing {
+            self.permit = Some(app.admission.enter(&self.identity, operation.lane)?);
+        }
+        Ok(())
     }
 
     /// Gives back the room of a request and takes that of one who waits, or of a stream.
@@ -81,7 +92,7 @@ impl Call {
             None => self.identity.name().into(),
             Some(given) => client_name(given.as_bytes())?.into(),
         };
-        let address = self.arrival.map(|arrival| arrival.peer);
+        let address = self.arrival.as_ref().map(|arrival| arrival.peer);
         Ok(Subscriber { name, address, door: Arc::clone(&app.door) })
     }
 }
@@ -123,12 +134,57 @@ impl GateLayer {
     {
         let started_us = self.app.clock.mono_us();
         let asked = self.app.log_requests().then(|| parts.uri.clone());
-        let response = match enter(&self.app, self.operation, &parts.headers, Some(arrival)) {
-            Ok(call) => handler(call, parts, body).await,
-            Err(problem) => refuse(problem, &parts.headers, body).await,
+        let entered = enter(&self.app, self.operation, Head::of_parts(&parts), Some(arrival));
+        let response = match self.admit(entered, &parts.headers, body).await {
+            Ok((call, body)) => handler(call, parts, body).await,
+            Err(refusal) => refusal,
         };
         self.route.note(&self.app, started_us, asked.as_ref(), &response);
         response
+    }
+
+    /// Reads the body, where there is one to read, and then makes room.
+    async fn admit(
+        &self,
+        entered: Result<Call, Problem>,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Call, Body), Response> {
+        let mut call = match entered {
+            Ok(call) => call,
+            Err(problem) => return Err(refuse(problem, headers, body).await),
+        };
+        // Boxed: most requests have no body, and their futures are not to be as large as if they had.
+        let body = match self.reads(&body) {
+            true => Box::pin(self.read(&mut call, headers, body)).await.map_err(IntoResponse::into_response)?,
+            false => body,
+        };
+        match self.check_and_make_room(&mut call, headers, &body) {
+            Ok(()) => Ok((call, body)),
+            Err(problem) => Err(refuse(problem, headers, body).await),
+        }
+    }
+
+    /// Whether there is a body, and somebody looks at it.
+    fn reads(&self, body: &Body) -> bool {
+        self.operation.method != "GET" && !body.is_end_stream()
+    }
+
+    async fn read(&self, call: &mut Call, headers: &HeaderMap, body: Body) -> Result<Body, Problem> {
+        let app = &self.app;
+        let limits = if self.operation.path.starts_with("/v1/batch/") { app.batch_body } else { app.body };
+        let shares = call.arrival.as_ref().map(|arrival| &arrival.shares);
+        let room = body::Room { admission: &app.admission, shares };
+        let received = body::receive(room, headers, body, limits).await?;
+        call._body = received.held.map(Arc::new);
+        Ok(Body::from(received.whole))
+    }
+
+    fn check_and_make_room(&self, call: &mut Call, headers: &HeaderMap, body: &Body) -> Result<(), Problem> {
+        if self.operation.method != "GET" && body.is_end_stream() {
+            body::check_empty(headers)?;
+        }
+        call.take_room(&self.app, self.operation)
     }
 }
 
@@ -159,38 +215,42 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let GateLayer { app, operation, route } = self.gate.clone();
-        let started_us = app.clock.mono_us();
-        let asked = app.log_requests().then(|| request.uri().clone());
-        let arrival = request.extensions().get::<Arrival>().copied();
-        let answer = match enter(&app, operation, request.headers(), arrival) {
-            Ok(call) => {
-                request.extensions_mut().insert(call);
-                Ok(self.inner.call(request))
-            }
-            Err(problem) => Err((problem, request.into_parts())),
-        };
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let gate = self.gate.clone();
+        let started_us = gate.app.clock.mono_us();
+        let asked = gate.app.log_requests().then(|| request.uri().clone());
+        let arrival = request.extensions().get::<Arrival>().cloned();
+        let entered = enter(&gate.app, gate.operation, Head::of(&request), arrival);
+        // The one that was asked whether it is ready.
+        let another = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, another);
         Box::pin(async move {
-            let response = match answer {
-                Ok(answer) => answer.await?,
-                Err((problem, (parts, unread))) => refuse(problem, &parts.headers, unread).await,
+            let (parts, body) = request.into_parts();
+            let response = match gate.admit(entered, &parts.headers, body).await {
+                Ok((call, body)) => {
+                    let mut request = Request::from_parts(parts, body);
+                    request.extensions_mut().insert(call);
+                    inner.call(request).await?
+                }
+                Err(refusal) => refusal,
             };
-            route.note(&app, started_us, asked.as_ref(), &response);
+            gate.route.note(&gate.app, started_us, asked.as_ref(), &response);
             Ok(response)
         })
     }
 }
 
-fn enter(app: &App, operation: Operation, headers: &HeaderMap, arrival: Option<Arrival>) -> Result<Call, Problem> {
+fn enter(app: &App, operation: Operation, head: Head<'_>, arrival: Option<Arrival>) -> Result<Call, Problem> {
+    let shows_nothing = operation.needs == Needs::Nothing || app.admission.asks_for_tokens();
+    head.check(operation.method != "GET", (!shows_nothing).then_some(&app.hosts))?;
     let verbs = match operation.needs {
         Needs::Nothing => {
             let identity = app.admission.nobody();
-            return Ok(Call { identity, permit: None, arrival });
+            return Ok(Call { identity, permit: None, arrival, _body: None });
         }
         Needs::Token(verbs) | Needs::State(verbs) => verbs,
     };
-    let authorization = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+    let authorization = head.headers.get(AUTHORIZATION).map(|value| value.as_bytes());
     let identity = app.admission.identify(authorization)?;
     identity.may_any(verbs)?;
     if let Needs::State(_) = operation.needs
@@ -198,8 +258,7 @@ fn enter(app: &App, operation: Operation, headers: &HeaderMap, arrival: Option<A
     {
         return Err(compute::Error::NotReady(why).into());
     }
-    let permit = app.admission.enter(&identity, operation.lane)?;
-    Ok(Call { identity, permit: Some(permit), arrival })
+    Ok(Call { identity, permit: None, arrival, _body: None })
 }
 
 async fn refuse(problem: Problem, headers: &HeaderMap, unread: Body) -> Response {

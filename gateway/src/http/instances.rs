@@ -2,8 +2,8 @@
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use compute::command::{Command, Reached};
+use axum::response::Response;
+use compute::command::Command;
 use compute::error::What;
 use compute::model::{InstanceKey, OperatorPatch, RemovalReason, Revision, Set};
 use http::request::Parts;
@@ -17,7 +17,7 @@ use super::observe::Waited;
 use super::path::Place;
 use super::query::Query;
 use super::schema::{self, InInstance, ReadRefusals, WriteRefusals};
-use super::{App, body, discover, outcome, registration, rfc3339};
+use super::{App, body, outcome, registration, rfc3339};
 use crate::admission::Verb;
 use crate::error::Problem;
 
@@ -30,9 +30,9 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) async fn read(app: &App, request: Request<Body>) -> Result<Self, Problem> {
+    pub(super) async fn read(request: Request<Body>) -> Result<Self, Problem> {
         let (mut parts, unread) = request.into_parts();
-        let body = body::read_json(&parts.headers, unread, app.body).await?;
+        let body = body::whole(unread).await?;
         let call = Call::of(&mut parts)?;
         let place = Place::of(&mut parts).await?;
         Ok(Self { call, parts, place, body })
@@ -62,7 +62,7 @@ impl Asked {
         WriteRefusals)
 )]
 pub(super) async fn register(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let asked = Asked::read(&app, request).await?;
+    let asked = Asked::read(request).await?;
     let instance = asked.place.instance()?;
     register_at(&app, &asked.call, &asked.parts, &asked.body, instance).await
 }
@@ -106,11 +106,7 @@ pub(super) async fn get_instance(State(app): State<App>, request: Request<Body>)
     let Found { what, has_waited } = reading.run(&app, &mut call, &key.service, look).await?;
     let mut response = match what {
         Ok((Some(body), basis)) => basis.json(StatusCode::OK, body),
-        Ok((None, basis)) => {
-            let mut response = absent(&app, &key).into_response();
-            basis.mark(&mut response);
-            response
-        }
+        Ok((None, basis)) => basis.absent(absent(&app, &key)),
         Err(basis) => basis.not_modified(),
     };
     if has_waited {
@@ -122,20 +118,22 @@ pub(super) async fn get_instance(State(app): State<App>, request: Request<Body>)
 fn look_at(app: &App, key: &InstanceKey) -> (Option<bytes::Bytes>, Basis) {
     let view = app.registry.view(&key.service);
     match view.get(&key.id) {
-        None => (None, discover::basis(&view)),
+        None => (None, Basis::of_view(&view)),
         Some(instance) => {
             let body = outcome::shown(key, instance);
-            let basis = outcome::instance_basis(app, instance, Reached::Log, &body);
+            let is_logged = instance.revision != Revision::ZERO;
+            let overlay = if is_logged { 0 } else { app.registry.status().counted.overlay };
+            let basis = outcome::instance_basis(app, instance, overlay, &body);
             (Some(body), basis)
         }
     }
 }
 
-fn absent(app: &App, key: &InstanceKey) -> Problem {
+fn absent(app: &App, key: &InstanceKey) -> compute::Error {
     if app.registry.view(&key.service).exists() {
-        compute::Error::not_found(What::Instance, key).into()
+        compute::Error::not_found(What::Instance, key)
     } else {
-        compute::Error::not_found(What::Service, &key.service).into()
+        compute::Error::not_found(What::Service, &key.service)
     }
 }
 
@@ -150,7 +148,7 @@ fn absent(app: &App, key: &InstanceKey) -> Problem {
         (status = 204, description = "Removed"), WriteRefusals)
 )]
 pub(super) async fn deregister(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let asked = Asked::read(&app, request).await?;
+    let asked = Asked::read(request).await?;
     let instance = asked.place.instance()?;
     let mut query = Query::read(asked.parts.uri.query())?;
     let ack = outcome::ack(&mut query)?;
@@ -161,7 +159,7 @@ pub(super) async fn deregister(State(app): State<App>, request: Request<Body>) -
     let reason = removal_reason(&asked.call);
     let command = Command::Deregister { instance, generation, reason };
     let done = app.registry.submit_one(&asked.call.caller(&app), ack, command).await?;
-    Ok(outcome::of_removal(&done, ack))
+    Ok(outcome::of_removal(&app, &done, ack))
 }
 
 /// Why what this caller removes is gone.
@@ -186,7 +184,7 @@ fn condition_of(query: &mut Query<'_>, body: &[u8]) -> Result<Option<Revision>, 
     responses((status = 204, description = "Renewed"), WriteRefusals)
 )]
 pub(super) async fn renew(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let asked = Asked::read(&app, request).await?;
+    let asked = Asked::read(request).await?;
     let instance = asked.place.instance()?;
     renew_at(&app, &asked.call, &asked.parts, &asked.body, instance).await
 }
@@ -201,9 +199,10 @@ pub(super) async fn renew_at(
     let mut query = Query::read(parts.uri.query())?;
     let generation = condition_of(&mut query, body)?;
     query.finish()?;
+    Expected::refuse(&parts.headers)?;
     call.may(Verb::Register, &instance.service.namespace)?;
     app.registry.renew(&call.caller(app), &instance, generation).await?;
-    Ok(Basis::no_content(Revision::ZERO))
+    Ok(Basis::of_state(app, 0).no_content())
 }
 
 /// Set what an operator sets on an instance
@@ -220,7 +219,7 @@ pub(super) async fn renew_at(
         WriteRefusals)
 )]
 pub(super) async fn operate(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let asked = Asked::read(&app, request).await?;
+    let asked = Asked::read(request).await?;
     let instance = asked.place.instance()?;
     let mut query = Query::read(asked.parts.uri.query())?;
     let ack = outcome::ack(&mut query)?;

@@ -13,14 +13,13 @@ use super::condition::{Expected, Reading};
 use super::encode::Json;
 use super::gate::Call;
 use super::instances::Asked;
-use super::namespaces::list;
+use super::namespaces::{Shown, list};
 use super::query::Query;
 use super::schema::{self, InNode, ReadRefusals, WriteRefusals};
 use super::selection::Page;
 use super::{App, DoorReport};
 use crate::admission::Verb;
 use crate::error::Problem;
-use crate::etag::Etag;
 
 /// The nodes that the log shows
 #[utoipa::path(
@@ -39,7 +38,8 @@ pub(super) async fn list_nodes(State(app): State<App>, request: Request<Body>) -
     // A node is the only one as long as its log is its own; the cursor is the name of the last one shown.
     let is_behind = page.after.as_deref().is_none_or(|after| after < &*status.name);
     let shown: Vec<_> = Some(&status).filter(|_| is_behind).into_iter().collect();
-    Ok(list(&app, &reading, &shown, None, |json, status| node(json, &app, status)))
+    let write = |json: &mut Json, status: &&NodeStatus| node(json, &app, status);
+    Ok(list(&app, &reading, Shown { items: &shown, overlay: 0, next: None }, write))
 }
 
 /// This node in words and figures
@@ -56,7 +56,7 @@ pub(super) async fn get_status(State(app): State<App>, request: Request<Body>) -
     reading.reach(&app, &mut call).await?;
     let status = app.registry.status();
     let body = Json::of_object(|json| status_fields(json, &app, &status));
-    let basis = Basis { etag: Etag::of_content(status.applied.last(), &body), overlay: status.counted.overlay };
+    let basis = Basis::of_content(&app, &body, status.counted.overlay);
     Ok(if reading.has(&basis) { basis.not_modified() } else { basis.json(StatusCode::OK, body) })
 }
 
@@ -88,7 +88,7 @@ pub(super) async fn release_freeze(State(app): State<App>, request: Request<Body
 
 /// An operator of everything, who speaks of this node by its name or incarnation.
 async fn of_this_node(app: &App, request: Request<Body>) -> Result<Call, Problem> {
-    let asked = Asked::read(app, request).await?;
+    let asked = Asked::read(request).await?;
     asked.has_no_body()?;
     Query::read(asked.parts.uri.query())?.finish()?;
     Expected::refuse(&asked.parts.headers)?;

@@ -59,6 +59,10 @@ impl IntoResponse for Problem {
     }
 }
 
+pub(crate) fn refuse(problem: &Problem) -> Response {
+    problem.clone().into_response()
+}
+
 fn status(code: Code) -> StatusCode {
     StatusCode::from_u16(code.status()).expect("the table holds valid statuses")
 }

@@ -68,6 +68,7 @@ impl Counted {
 pub(super) async fn run(listener: Listener, answers: Opening, shutdown: impl Future<Output = ()> + Send) {
     let Listener { named, listener, tls, config, clock, .. } = listener;
     let watchman = Watchman::new(&config);
+    config.unsent.show();
     let sweeper = tokio::spawn(Arc::clone(&watchman).sweep(Arc::clone(&clock), named.door));
     let _sweeper = AbortOnDropHandle::new(sweeper);
     let shared = Arc::new(Shared {
@@ -162,15 +163,16 @@ async fn connection(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
 
 async fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr, activity: &Arc<Activity>, is_full: bool) {
     prepare(&stream);
-    let arrival = Arrival { peer, is_encrypted: shared.tls.is_some() };
+    let arrival = Arrival { peer, is_encrypted: shared.tls.is_some(), shares: Arc::clone(activity.shares()) };
     let Some(bytes) = encrypt(shared, stream, activity).await else {
         shared.counted.handshakes_failed.increment(1);
         return;
     };
     let answers = shared.answers.now();
     let (router, express) = if is_full { (&answers.full, None) } else { (&answers.router, answers.express.clone()) };
-    let serving = Serving { router: router.clone(), express, arrival, activity: Arc::clone(activity) };
-    let io = TokioIo::new(Told::new(IoStream::new(bytes, Arc::clone(activity)), &shared.config));
+    let (router, refuse, activity) = (router.clone(), answers.refuse, Arc::clone(activity));
+    let serving = Serving { router, express, refuse, arrival, activity: Arc::clone(&activity) };
+    let io = TokioIo::new(Told::new(IoStream::new(bytes, Arc::clone(&activity)), &shared.config));
     let mut served = Box::pin(shared.builder.serve_connection(io, serving));
     // An early close, a reset, nonsense instead of HTTP: the peer's affair, and it has been told what there was to tell.
     let outcome = tokio::select! {
@@ -198,9 +200,6 @@ fn prepare(stream: &TcpStream) {
 async fn encrypt(shared: &Shared, stream: TcpStream, activity: &Activity) -> Option<Bytes> {
     let Some(tls) = &shared.tls else { return Some(Bytes::Plain(stream)) };
     let encrypted = tls.accept(stream).await.inspect_err(|error| tracing::debug!(%error, "handshake failed")).ok()?;
-    if encrypted.get_ref().1.alpn_protocol() == Some(b"h2") {
-        activity.speaks_h2();
-    }
     activity.moved();
     Some(Bytes::Encrypted(Box::new(encrypted)))
 }

@@ -14,6 +14,8 @@ use compute::port::Clock;
 use futures::task::AtomicWaker;
 
 use super::Config;
+use super::unread::{Standing, Turns};
+use crate::admission::{Budget, Shares};
 
 /// The listener's coarse clock and its connections.
 pub(super) struct Watchman {
@@ -24,6 +26,8 @@ pub(super) struct Watchman {
     head_timeout_ms: u64,
     idle_timeout_ms: u64,
     silent_timeout_ms: u64,
+    turns: Turns,
+    unsent: Budget,
 }
 
 struct Connections {
@@ -61,6 +65,8 @@ pub(super) struct Activity {
     /// The connection looks at it each time it is woken: one load, where a future for each who may speak takes a lock.
     told: AtomicU8,
     waker: AtomicWaker,
+    pub(super) standing: Standing,
+    shares: Arc<Shares>,
 }
 
 /// Why a connection was cut.
@@ -70,6 +76,8 @@ pub(super) enum Cut {
     Idle,
     /// HTTP/2 gives a peer up that answers no ping, but says goodbye first, and waits for ever if that can't go out.
     Silent,
+    /// An answer was not taken.
+    Unread,
 }
 
 impl Cut {
@@ -78,6 +86,7 @@ impl Cut {
             Self::SlowHead => "slow_head",
             Self::Idle => "idle",
             Self::Silent => "silent",
+            Self::Unread => "unread",
         }
     }
 }
@@ -91,6 +100,8 @@ impl Watchman {
             head_timeout_ms: config.head_timeout.as_millis() as u64,
             idle_timeout_ms: config.idle_timeout.as_millis() as u64,
             silent_timeout_ms: (config.ping_interval + config.ping_timeout).as_millis() as u64,
+            turns: Turns::new(config.unread_timeout.as_millis() as u64),
+            unsent: config.unsent.clone(),
         })
     }
 
@@ -108,6 +119,8 @@ impl Watchman {
             is_h2: AtomicBool::new(false),
             told: AtomicU8::new(connections.told as u8),
             waker: AtomicWaker::new(),
+            standing: Standing::default(),
+            shares: Arc::default(),
         });
         connections.open.insert(activity.id, Arc::clone(&activity));
         activity
@@ -127,6 +140,7 @@ impl Watchman {
     /// Looks at all connections again and again. Never ends.
     pub(super) async fn sweep(self: Arc<Self>, clock: Arc<dyn Clock>, door: &'static str) {
         let shortest = self.head_timeout_ms.min(self.idle_timeout_ms).min(self.silent_timeout_ms);
+        let shortest = shortest.min(2 * self.turns.length_ms());
         let period = (shortest / 8).clamp(1, 1_000);
         loop {
             clock.sleep(Duration::from_millis(period)).await;
@@ -136,6 +150,7 @@ impl Watchman {
 
     pub(super) fn look(&self, now_ms: u64, door: &'static str) {
         self.now_ms.store(now_ms, Relaxed);
+        self.turns.advance(now_ms);
         for activity in self.all().open.values() {
             if let Some(cut) = self.judge(activity, now_ms) {
                 metrics::counter!("thuban_connections_cut_total", "door" => door, "reason" => cut.as_str())
@@ -154,6 +169,9 @@ impl Watchman {
         let is_stuck = activity.is_stuck.load(Relaxed);
         if !is_h1 && is_stuck && over(activity.heard_ms.load(Relaxed), self.silent_timeout_ms) {
             return Some(Cut::Silent);
+        }
+        if activity.standing.has_stuck(&self.turns) {
+            return Some(Cut::Unread);
         }
         over(activity.moved_ms.load(Relaxed), self.idle_timeout_ms).then_some(Cut::Idle)
     }
@@ -190,6 +208,23 @@ impl Activity {
         self.is_h2.store(true, Relaxed);
     }
 
+    pub(super) fn is_h2(&self) -> bool {
+        self.is_h2.load(Relaxed)
+    }
+
+    pub(super) fn turns(&self) -> &Turns {
+        &self.watchman.turns
+    }
+
+    /// For what all answers of the process that wait for their readers may hold.
+    pub(super) fn unsent(&self) -> &Budget {
+        &self.watchman.unsent
+    }
+
+    pub(super) fn shares(&self) -> &Arc<Shares> {
+        &self.shares
+    }
+
     /// A head is complete: its request is under way until what this gives is dropped.
     pub(super) fn request(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Relaxed);
@@ -217,6 +252,12 @@ impl Activity {
 }
 
 pub(super) struct Busy(Arc<Activity>);
+
+impl Busy {
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.0
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {

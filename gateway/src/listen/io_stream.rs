@@ -12,7 +12,7 @@ use tokio_rustls::server::TlsStream;
 use super::activity::Activity;
 
 /// How an HTTP/2 connection without TLS begins.
-const PREFACE_START: &[u8] = b"PRI ";
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub(super) enum Bytes {
     Plain(TcpStream),
@@ -22,12 +22,25 @@ pub(super) enum Bytes {
 pub(super) struct IoStream {
     bytes: Bytes,
     activity: Arc<Activity>,
-    is_first: bool,
+    /// How much of what came is a preface; `None`: what came is something else, or it has come whole.
+    preface: Option<usize>,
 }
 
 impl IoStream {
     pub(super) fn new(bytes: Bytes, activity: Arc<Activity>) -> Self {
-        Self { bytes, activity, is_first: true }
+        Self { bytes, activity, preface: Some(0) }
+    }
+
+    /// Only with all of it a connection is one of HTTP/2: a start of it is a head that does not end.
+    fn look_for_preface(&mut self, came: &[u8]) {
+        let Some(seen) = self.preface else { return };
+        let missing = &PREFACE[seen..];
+        let count = missing.len().min(came.len());
+        self.preface = (missing[..count] == came[..count]).then_some(seen + count);
+        if self.preface == Some(PREFACE.len()) {
+            self.preface = None;
+            self.activity.speaks_h2();
+        }
     }
 
     fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -49,12 +62,7 @@ impl AsyncRead for IoStream {
             Bytes::Encrypted(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
         });
         if buf.filled().len() > before {
-            if this.is_first {
-                this.is_first = false;
-                if buf.filled()[before..].starts_with(PREFACE_START) {
-                    this.activity.speaks_h2();
-                }
-            }
+            this.look_for_preface(&buf.filled()[before..]);
             this.activity.received();
         }
         Poll::Ready(result)

@@ -25,8 +25,8 @@ impl Opening {
     /// A door that still has to be opened; `meanwhile` it answers.
     pub fn closed(meanwhile: Answers) -> Self {
         let behind = Arc::new(OnceLock::new());
-        let gate = Gate { meanwhile: meanwhile.router, behind: Arc::clone(&behind) };
-        let now = Answers { router: Router::new().fallback_service(gate), express: None, full: meanwhile.full };
+        let gate = Gate { meanwhile: meanwhile.router.clone(), behind: Arc::clone(&behind) };
+        let now = Answers { router: Router::new().fallback_service(gate), express: None, ..meanwhile };
         Self { now: Arc::new(ArcSwap::from_pointee(now)), behind }
     }
 

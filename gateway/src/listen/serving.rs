@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use axum::Router;
 use axum::routing::future::RouteFuture;
@@ -14,18 +14,20 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::activity::{Activity, Busy};
-use super::{Answer, Arrival, Express};
+use super::sending::{Sent, send};
+use super::{Answer, Arrival, Express, Refuse};
 
 #[derive(Clone)]
 pub(super) struct Serving {
     pub(super) router: Router,
     pub(super) express: Option<Arc<dyn Express>>,
+    pub(super) refuse: Refuse,
     pub(super) arrival: Arrival,
     pub(super) activity: Arc<Activity>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Serving {
-    type Response = Response<axum::body::Body>;
+    type Response = Response<Sent>;
     type Error = Infallible;
     type Future = Answering;
 
@@ -33,15 +35,15 @@ impl hyper::service::Service<Request<Incoming>> for Serving {
         if request.version() == Version::HTTP_2 {
             self.activity.speaks_h2();
         }
-        let busy = self.activity.request();
+        let (busy, refuse) = (self.activity.request(), self.refuse);
         if let Some(express) = &self.express {
-            match express.answer(request, self.arrival) {
-                Ok(answer) => return Answering { answer: Either::Left(answer), _busy: busy },
+            match express.answer(request, self.arrival.clone()) {
+                Ok(answer) => return Answering { answer: Either::Left(answer), busy, refuse },
                 Err(others) => request = others,
             }
         }
-        request.extensions_mut().insert(self.arrival);
-        Answering { answer: Either::Right(self.router.clone().call(request)), _busy: busy }
+        request.extensions_mut().insert(self.arrival.clone());
+        Answering { answer: Either::Right(self.router.clone().call(request)), busy, refuse }
     }
 }
 
@@ -49,14 +51,17 @@ pin_project! {
     pub(super) struct Answering {
         #[pin]
         answer: Either<Answer, RouteFuture<Infallible>>,
-        _busy: Busy,
+        busy: Busy,
+        refuse: Refuse,
     }
 }
 
 impl Future for Answering {
-    type Output = Result<Response<axum::body::Body>, Infallible>;
+    type Output = Result<Response<Sent>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().answer.poll(cx)
+        let this = self.project();
+        let Ok(response) = ready!(this.answer.poll(cx));
+        Poll::Ready(Ok(send(response, Arc::clone(this.busy.activity()), *this.refuse)))
     }
 }

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::Either;
 use gateway::admission;
-use gateway::grpc::Config;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use schemas::thuban::v1 as pb;
@@ -126,8 +125,9 @@ async fn streams_that_are_reset_at_once_cost_nobody_else() {
 /// Each stream may send a large message, but not all of them at once, and never end it.
 #[tokio::test]
 async fn messages_that_are_begun_and_never_ended_take_up_no_more_than_their_room() {
-    let config = Config { unfinished_bytes_max: 1 << 20, ..Config::default() };
-    let world = World::with(Wishes { config, ..Wishes::default() }).await;
+    let mut wishes = Wishes::default();
+    wishes.admission.bodies.bytes_max = 1 << 20;
+    let world = World::with(wishes).await;
     let begun = || {
         let mut start = framed(0, &[0; 2 << 20]);
         start.truncate(600 << 10);

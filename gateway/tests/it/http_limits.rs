@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::http_world::{Listening, ORDERS, SOON, World};
+use crate::http_world::{Listening, ORDERS, SOON, Wishes, World};
 
 const HEAD: &str = "host: localhost\r\ncontent-type: application/json\r\n";
 
@@ -306,7 +306,10 @@ async fn http2_is_spoken_without_asking() {
 
 #[tokio::test]
 async fn a_stop_finishes_what_is_under_way_and_cuts_the_rest() {
-    let world = World::new().await;
+    let mut wishes = Wishes::default();
+    // A body is not cut for being slow, but with its connection.
+    wishes.admission.bodies.grace = Duration::from_secs(1_000);
+    let world = World::with(wishes).await;
     let mut listening = world.listen(Config::default(), &Tls::Off).await;
     let mut idle = connect(&listening).await;
     idle.write_all(get("/livez").as_bytes()).await.expect("it reads");

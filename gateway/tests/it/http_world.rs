@@ -157,6 +157,11 @@ impl World {
 
     /// Opens a port with the same routes.
     pub(crate) async fn listen(&self, config: Config, tls: &Tls) -> Listening {
+    /// The node's time.
+    pub(crate) fn clock_ms(&self) -> u64 {
+        compute::port::Clock::mono_ms(&*self.clock)
+    }
+
         let door = Door { config, ..self.door.clone() };
         let bound = door.bind(SocketAddr::from(([127, 0, 0, 1], 0)), tls).await.expect("a free port");
         let addr = bound.local_addr();

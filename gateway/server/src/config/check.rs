@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use compute::directory::SelectedLimits;
+use gateway::admission::{BodyLimits, Budget};
 use gateway::http::Hosts;
 use gateway::listen::Tls;
 use ipnet::IpNet;
@@ -282,6 +283,8 @@ impl Checking<'_> {
         let drain_timeout = self.millis("drain_timeout_ms");
         let reread = self.millis("reread_ms");
         Some(gateway::listen::Config {
+        let unread_timeout = self.millis("unread_timeout_ms");
+        let (unsent, share) = (self.count("unsent_bytes_max"), self.count("connection_unsent_bytes_max"));
             connections_max: connections_max?,
             header_bytes_max: header_bytes_max?,
             headers_max: headers_max?,
@@ -291,6 +294,8 @@ impl Checking<'_> {
             drain_timeout: drain_timeout?,
             reread: reread?,
             ..base
+            unread_timeout: unread_timeout?,
+            unsent: Budget::of_unsent_bytes(unsent?, share?),
         })
     }
 
@@ -301,6 +306,9 @@ impl Checking<'_> {
         let waiting_max = self.count("waiting_max");
         let reread = self.settings.get("reread_ms").and_then(|setting| setting.words.last()?.parse().ok());
         Some(gateway::admission::Config {
+        let bodies = self.bodies();
+        let watched_names_max = self.count("watched_names_max");
+        let connection_names_max = self.count("connection_names_max");
             tokens,
             in_flight_max: in_flight_max?,
             writes_max: writes_max?,
@@ -308,10 +316,26 @@ impl Checking<'_> {
             waiting_max: waiting_max?,
             reread: Duration::from_millis(reread?),
         })
+            bodies: bodies?,
+            watched_names_max: watched_names_max?,
+            connection_names_max: connection_names_max?,
     }
 
     fn node(&mut self) -> Option<compute::node::Config> {
         let name = self.node_name();
+    fn bodies(&mut self) -> Option<BodyLimits> {
+        let (unfinished_max, share_max) = (self.count("bodies_max"), self.count("connection_bodies_max"));
+        let (bytes_max, grace) = (self.count("body_bytes_max"), self.millis("body_grace_ms"));
+        let bytes_per_second = self.count("body_bytes_per_second");
+        Some(BodyLimits {
+            unfinished_max: unfinished_max?,
+            share_max: share_max?,
+            bytes_max: bytes_max?,
+            grace: grace?,
+            bytes_per_second: bytes_per_second?,
+        })
+    }
+
         let probes_max = self.count("probes_max");
         let unlanded_max = self.count("unlanded_max");
         let sessions_max = self.count("sessions_max");

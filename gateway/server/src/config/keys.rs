@@ -84,6 +84,8 @@ const fn key(name: &'static str, kind: Kind, preset: Preset, heading: &'static s
 
 const MANY: Kind = Kind::Count { min: 1, max: 10_000_000 };
 
+const BYTES: Kind = Kind::Count { min: 1 << 20, max: 1 << 40 };
+
 /// In the order of `--help` and of `config print`.
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
@@ -140,6 +142,26 @@ pub(super) const KEYS: &[Key] = &[
         "Waiting reads and open streams"),
     key("unlanded_max", Kind::Count { min: 1_000, max: 100_000_000 }, Preset::Value("2000000"), LIMITS,
         "Changes that may wait for the store; beyond it new work is refused"),
+    key("bodies_max", MANY, Preset::Value("32768"), LIMITS,
+        "Requests whose body has not come whole"),
+    key("connection_bodies_max", MANY, Preset::Value("128"), LIMITS,
+        "Those of one connection, once half of bodies_max is taken"),
+    key("body_bytes_max", BYTES, Preset::Value("268435456"), LIMITS,
+        "What bodies that have not come whole may hold, in bytes; a quarter is for small ones alone"),
+    key("body_grace_ms", Kind::Millis { min: 100, max: 600_000 }, Preset::Value("5000"), LIMITS,
+        "How long a body may come as slowly as it likes"),
+    key("body_bytes_per_second", Kind::Count { min: 1, max: 1 << 30 }, Preset::Value("1024"), LIMITS,
+        "What must come of a body from then on"),
+    key("unsent_bytes_max", BYTES, Preset::Value("268435456"), LIMITS,
+        "What answers made for one reader may hold until they are sent, in bytes"),
+    key("connection_unsent_bytes_max", BYTES, Preset::Value("33554432"), LIMITS,
+        "What those of one connection may hold, in bytes"),
+    key("unread_timeout_ms", Kind::Millis { min: 1_000, max: 86_400_000 }, Preset::Value("30000"), LIMITS,
+        "A connection is cut that takes nothing of an answer for so long"),
+    key("watched_names_max", MANY, Preset::Value("1000000"), LIMITS,
+        "Names of services in all gRPC watches"),
+    key("connection_names_max", MANY, Preset::Value("100000"), LIMITS,
+        "Names of services in the gRPC watches of one connection"),
     key("sessions_max", Kind::Count { min: 1, max: 10_000_000 }, Preset::Value("200000"), LIMITS,
         "Sessions of this node; beyond it no more are opened"),
     key("streams_max", Kind::Count { min: 1, max: 100_000 }, Preset::Value("1024"), LIMITS,

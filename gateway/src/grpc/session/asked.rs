@@ -6,7 +6,7 @@ use schemas::thuban::v1 as pb;
 use schemas::thuban::v1::session_reply::Reply;
 use schemas::thuban::v1::session_request::Request;
 
-use super::{Cost, End, Kind, Live, Pending};
+use super::{Cost, End, Kind, Live, Pending, Watched};
 use crate::error::Problem;
 use crate::grpc::batch::Batch;
 use crate::grpc::{convert, status, watch};
@@ -107,8 +107,9 @@ impl Live {
         let within = |problem| status::within(problem, format_args!("watch"));
         let (namespace, spec) = watch::spec(what, &self.call.identity, subscriber).map_err(within)?;
         watch::check_scope(&self.shared, &spec)?;
+        let names = watch::take_names(&self.shared, &self.call, &spec.scope).map_err(within)?;
         self.session.watch(asked.watch_id, spec)?;
-        self.watched.insert(asked.watch_id, namespace);
+        self.watched.insert(asked.watch_id, Watched { namespace, _names: names });
         Ok(Reply::Watching(pb::Watching { watch_id: asked.watch_id }))
     }
 

@@ -7,7 +7,7 @@ use compute::Error;
 use schemas::thuban::v1 as pb;
 use schemas::thuban::v1::session_reply::Reply;
 
-use super::{End, Kind, Live, Pending, RECHECK, alarm};
+use super::{End, Kind, Live, Pending, RECHECK, Watched, alarm};
 use crate::error::{Code, Problem};
 use crate::grpc::status;
 use crate::grpc::watch::{revoked, spread};
@@ -107,7 +107,7 @@ impl Live {
                 self.out.put(&pb::SessionReply { request_id: pending.request_id, reply: Some(reply) });
             }
             Event::Watched(id, event, resume) => {
-                if let Some(namespace) = self.watched.get(&id) {
+                if let Some(Watched { namespace, .. }) = self.watched.get(&id) {
                     self.out.put_session_event(id, namespace, &event, resume);
                 }
                 if !self.session.is_still_allowed() {

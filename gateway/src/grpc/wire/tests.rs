@@ -3,12 +3,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use compute::testing::ManualClock;
 use futures::FutureExt;
 use hyper::body::{Body, Frame};
 use proptest::prelude::*;
 use tonic_health::pb::HealthCheckRequest as Named;
 
-use super::{Messages, Reply, Room, Unreadable, framed, put_framed, unframed};
+use super::{Messages, Reply, Unreadable, framed, put_framed, unframed};
+use crate::admission::{Admission, BodyLimits, Config};
 
 /// A body of these chunks; an error is a lost connection.
 struct Chunks(VecDeque<Result<Bytes, &'static str>>);
@@ -30,13 +32,19 @@ fn named(name: &str) -> Named {
     Named { service: name.to_owned() }
 }
 
+fn room(bytes_max: usize) -> Admission {
+    let bodies = BodyLimits { bytes_max, ..BodyLimits::default() };
+    let opened = Admission::open(Config { bodies, ..Config::default() }, ManualClock::new());
+    block_on(opened).expect("there is no token file")
+}
+
 fn only(body: Chunks, bytes_max: usize) -> Result<Named, Unreadable> {
-    block_on(Messages::new(body, bytes_max, &Room::new(usize::MAX)).only())
+    block_on(Messages::new(body, bytes_max, room(usize::MAX).body_bytes()).only())
 }
 
 /// Everything that a request holds, or why the rest can't be read.
 fn all(body: Chunks, bytes_max: usize) -> (Vec<Named>, Option<Unreadable>) {
-    let mut messages = Messages::new(body, bytes_max, &Room::new(usize::MAX));
+    let mut messages = Messages::new(body, bytes_max, room(usize::MAX).body_bytes());
     let mut read = Vec::new();
     loop {
         match block_on(std::future::poll_fn(|cx| messages.poll_message::<Named>(cx))) {
@@ -172,12 +180,13 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 #[test]
 fn unfinished_messages_share_one_room() {
-    let room = Room::new(200 << 10);
+    // A quarter of it is for small ones alone.
+    let room = room(240 << 10);
     let begin = |bytes: usize| {
         let mut start = vec![0, 0, 0xff, 0xff, 0xff];
         start.resize(5 + bytes, 0);
         let chunks = Chunks(VecDeque::from([Ok(Bytes::from(start))]));
-        Messages::new(Unfinished(chunks), 32 << 20, &room)
+        Messages::new(Unfinished(chunks), 32 << 20, room.body_bytes())
     };
     let poll = |messages: &mut Messages<Unfinished>| {
         let mut cx = Context::from_waker(std::task::Waker::noop());
