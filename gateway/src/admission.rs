@@ -24,7 +24,7 @@ mod rate;
 mod tests;
 mod tokens;
 
-pub(crate) use bodies::{BodyBytes, Reading};
+pub(crate) use bodies::{BodyBytes, FREE_BYTES as FREE_BODY_BYTES, Reading};
 pub use budget::{Budget, Shares};
 pub(crate) use budget::{Held, Kind, Spent};
 pub use identity::{Identity, Verb};

@@ -4,6 +4,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 
+#[cfg(test)]
+mod tests;
+
 /// Listeners that share what there is.
 const LISTENERS: u64 = 2;
 /// For files, logs, the runtime, and those who are told that a listener is full.
@@ -47,20 +50,5 @@ fn raise() -> Option<u64> {
             tracing::warn!(%error, "the limit of open files can't be raised");
             current
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{CONNECTIONS_MIN, RESERVED, connections};
-
-    #[test]
-    fn both_listeners_fit_beside_everything_else() {
-        for limit in [4_096, 65_536, 1 << 20] {
-            let each = connections(limit, 512);
-            assert!(2 * each + 512 + RESERVED <= limit, "{limit}");
-            assert!(2 * (each + 1) + 512 + RESERVED > limit, "{limit}: no more than needed is left over");
-        }
-        assert_eq!(connections(256, 512), CONNECTIONS_MIN);
     }
 }

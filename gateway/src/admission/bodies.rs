@@ -17,12 +17,12 @@ use compute::port::Clock;
 use futures::task::AtomicWaker;
 use metrics::{Counter, Gauge};
 
-use super::budget::{Budget, Held, Kind, Shares, Spent};
+use super::budget::{Budget, Kind, Shares, Spent};
 use super::{BodyLimits, lanes};
 use crate::error::{Code, Problem};
 
 /// So much of a body takes nothing of the bytes: as many bodies as there may be are small beside what they may hold.
-const FREE_BYTES: usize = 4 << 10;
+pub(crate) const FREE_BYTES: usize = 4 << 10;
 /// Up to this it is of the small ones, which have bytes of their own.
 const SMALL_BYTES: usize = 64 << 10;
 /// Which part of all bytes only small ones may take.
@@ -77,7 +77,7 @@ impl Bodies {
     }
 
     pub(super) fn bytes(self: &Arc<Self>) -> BodyBytes {
-        BodyBytes { small: self.small.nothing(None), large: self.large.nothing(None) }
+        BodyBytes { bodies: Arc::clone(self), small: 0, large: 0 }
     }
 
     /// Room for one that has not come whole at once.
@@ -207,26 +207,29 @@ impl Drop for Reading {
 }
 
 /// The bytes that one body takes up.
-#[derive(Debug)]
 pub(crate) struct BodyBytes {
-    small: Held,
-    large: Held,
+    bodies: Arc<Bodies>,
+    small: usize,
+    large: usize,
 }
 
 impl BodyBytes {
-    /// Makes it so many; where there is no room for them, it stays as it was.
+    /// Makes it so many; where there is no room for them, it is refused.
     pub(crate) fn set(&mut self, bytes: usize) -> Result<(), Problem> {
         let (small, large) = match bytes {
-            ..=FREE_BYTES => (0, 0),
-            ..=SMALL_BYTES => (bytes, 0),
-            _ => (0, bytes),
+            0..=FREE_BYTES => (0, 0),
+            bytes if bytes <= SMALL_BYTES => (bytes, 0),
+            bytes => (0, bytes),
         };
-        let refused = |spent: Spent| spent.overloaded("the bytes of unfinished bodies");
-        self.large.set(large).map_err(refused)?;
-        self.small.set(small).map_err(refused)
+        let changed = self.bodies.large.change(None, &mut self.large, large);
+        let changed = changed.and_then(|()| self.bodies.small.change(None, &mut self.small, small));
+        changed.map_err(|spent| spent.overloaded("the bytes of unfinished bodies"))
     }
+}
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.small.is_nothing() && self.large.is_nothing()
+impl Drop for BodyBytes {
+    fn drop(&mut self) {
+        // Less is never refused.
+        let _ = self.set(0);
     }
 }

@@ -91,14 +91,8 @@ impl Budget {
 
     /// Takes `amount` until what this gives is dropped.
     pub(crate) fn take(&self, shares: Option<&Arc<Shares>>, amount: usize) -> Result<Held, Spent> {
-        let mut held = self.nothing(shares);
-        held.set(amount)?;
-        Ok(held)
-    }
-
-    /// Nothing yet.
-    pub(crate) fn nothing(&self, shares: Option<&Arc<Shares>>) -> Held {
-        Held { budget: self.clone(), shares: shares.cloned(), amount: 0 }
+        self.add(shares, amount)?;
+        Ok(Held { budget: self.clone(), shares: shares.cloned(), amount })
     }
 
     fn add(&self, shares: Option<&Arc<Shares>>, amount: usize) -> Result<(), Spent> {
@@ -135,6 +129,17 @@ impl Budget {
         self.meters().held.decrement(amount as f64);
     }
 
+    /// Makes of what is `held` so much; where there is no more, it stays as it was.
+    pub(super) fn change(&self, shares: Option<&Arc<Shares>>, held: &mut usize, amount: usize) -> Result<(), Spent> {
+        if amount > *held {
+            self.add(shares, amount - *held)?;
+        } else if amount < *held {
+            self.give_back(shares, *held - amount);
+        }
+        *held = amount;
+        Ok(())
+    }
+
     /// What is taken of it.
     pub fn taken(&self) -> usize {
         self.0.taken.load(Relaxed)
@@ -149,29 +154,9 @@ pub(crate) struct Held {
     amount: usize,
 }
 
-impl Held {
-    /// Makes it so much; where there is no more, it stays as it was.
-    pub(crate) fn set(&mut self, amount: usize) -> Result<(), Spent> {
-        let shares = self.shares.as_ref();
-        if amount > self.amount {
-            self.budget.add(shares, amount - self.amount)?;
-        } else if amount < self.amount {
-            self.budget.give_back(shares, self.amount - amount);
-        }
-        self.amount = amount;
-        Ok(())
-    }
-
-    pub(crate) fn is_nothing(&self) -> bool {
-        self.amount == 0
-    }
-}
-
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.amount > 0 {
-            self.budget.give_back(self.shares.as_ref(), self.amount);
-        }
+        self.budget.give_back(self.shares.as_ref(), self.amount);
     }
 }
 

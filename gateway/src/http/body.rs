@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use crate::admission::{Admission, BodyBytes, Reading, Shares};
+use crate::admission::{Admission, BodyBytes, FREE_BODY_BYTES, Reading, Shares};
 use crate::error::{Code, Problem};
 
 /// Most of a body that is read only to be dropped.
@@ -112,7 +112,7 @@ enum Stopped {
 async fn gather(room: &Room<'_>, body: &mut Body, limits: Limits, keeps: bool) -> Result<Received, Stopped> {
     let mut first: Option<Bytes> = None;
     let mut more = BytesMut::new();
-    let mut held = room.admission.body_bytes();
+    let mut held: Option<BodyBytes> = None;
     let mut reading = None;
     let mut came = 0;
     while let Some(data) = next(room, body, limits, &mut reading, came).await? {
@@ -123,7 +123,9 @@ async fn gather(room: &Room<'_>, body: &mut Body, limits: Limits, keeps: bool) -
         if !keeps {
             continue;
         }
-        held.set(came).map_err(Stopped::NoBytes)?;
+        if came > FREE_BODY_BYTES {
+            held.get_or_insert_with(|| room.admission.body_bytes()).set(came).map_err(Stopped::NoBytes)?;
+        }
         match &first {
             None if more.is_empty() => first = Some(data),
             _ => {
@@ -137,7 +139,7 @@ async fn gather(room: &Room<'_>, body: &mut Body, limits: Limits, keeps: bool) -
         }
     }
     let whole = first.unwrap_or_else(|| more.freeze());
-    Ok(Received { whole, held: (!held.is_empty()).then_some(held) })
+    Ok(Received { whole, held })
 }
 
 /// The next piece. Only a body that is waited for takes room: as a rule it is here already.
