@@ -330,7 +330,13 @@ pub fn check_client(client: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-pub(crate) const CLIENT_ALLOWED: &str = "1 to 255 bytes of UTF-8 without control characters";
+/// The same out of the header or metadata `field`, without the blanks around it.
+pub(crate) fn client_of<'a>(field: &'static str, given: &'a [u8]) -> Result<&'a str, Invalid> {
+    let name = std::str::from_utf8(given).ok().map(str::trim).filter(|name| check_client(name).is_ok());
+    name.ok_or_else(|| Invalid::new(field, String::from_utf8_lossy(given), CLIENT_ALLOWED))
+}
+
+const CLIENT_ALLOWED: &str = "1 to 255 bytes of UTF-8 without control characters";
 
 /// A client as the list of subscribers shows it.
 pub fn subscriber(client: &str, address: Option<SocketAddr>, door: &str) -> Subscriber {

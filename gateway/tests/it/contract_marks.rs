@@ -1,6 +1,8 @@
 //! Every answer from the state says what it rests on: a revision, a tag, and how much of it is not in the log yet.
 
+use compute::model::Revision;
 use compute::testing::change_log::Stall;
+use compute::testing::store::Fault;
 use http::Method;
 
 use crate::grpc_world;
@@ -13,6 +15,10 @@ fn marked(reply: &Reply, overlay: bool) {
     assert!(etag.contains(revision) && !revision.is_empty(), "{reply:?}");
     assert_eq!(etag.starts_with("W/"), overlay, "{reply:?}");
     assert_eq!(reply.header("x-thuban-overlay").is_empty(), !overlay, "{reply:?}");
+}
+
+fn revision(text: &str) -> Revision {
+    text.parse().expect("a revision")
 }
 
 /// Registers `b` while the log is away, so that it is shown before the log has it.
@@ -36,8 +42,17 @@ async fn whatever_shows_the_overlay_says_so() {
     ] {
         marked(&world.get(path).await.expect(200), true);
     }
-    let status = world.get("/v1/status").await.expect(200);
-    assert_eq!(status.json()["overlay"], 1);
+    let status = world
+        .until_done(async {
+            loop {
+                let status = world.get("/v1/status").await.expect(200);
+                if status.json()["overlay"] == 1 {
+                    return status;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     marked(&status, true);
     let item = r#"{"items":[{"service":"orders","id":"c","host":"h","port":1}]}"#;
     marked(&world.until_done(world.post("/v1/batch/register", item)).await.expect(200), true);
@@ -53,25 +68,31 @@ async fn what_was_taken_and_not_reached_has_a_weak_tag() {
     world.register("a").await;
     world.put("/v1/namespaces/other", "{}").await.expect(201);
     world.put("/v1/namespaces/default/services/empty", "{}").await.expect(201);
-    world.log.set_away(true);
-    world.until_done(world.put(&format!("{ORDERS}/instances/b"), r#"{"host":"h","port":1}"#)).await.expect(202);
+    // The log has it, and the store does not land it.
+    world.store.stand(Some(Fault::Refuse));
     for (method, path, body) in [
         (Method::PUT, "/v1/namespaces/other", r#"{"description":"x"}"#),
-        (Method::PUT, "/v1/namespaces/default/services/empty", r#"{"owner":"x"}"#),
+        (Method::PATCH, "/v1/namespaces/default/services/empty", r#"{"owner":"x"}"#),
+        (Method::PATCH, &format!("{ORDERS}/instances/a/operator"), r#"{"isolated":true}"#),
         (Method::DELETE, &format!("{ORDERS}/instances/a"), ""),
         (Method::DELETE, "/v1/namespaces/default/services/empty", ""),
+        (Method::DELETE, "/v1/namespaces/other", ""),
     ] {
-        let path = format!("{path}?ack=memory");
-        let asking = world.ask(method.clone(), &path);
-        let reply = if body.is_empty() { asking } else { asking.json(body) }.send();
-        let reply = world.until_done(reply).await;
-        if reply.status.as_u16() == 202 {
-            assert!(reply.etag().starts_with("W/"), "{method} {path} {reply:?}");
-            assert!(!reply.header("x-thuban-revision").is_empty(), "{method} {path} {reply:?}");
-        }
-        assert!(matches!(reply.status.as_u16(), 200 | 202 | 204), "{method} {path} {reply:?}");
-        assert!(!reply.etag().is_empty(), "{method} {path} {reply:?}");
+        let asking = world.ask(method.clone(), &format!("{path}?ack=store"));
+        let asking = if body.is_empty() { asking } else { asking.json(body) };
+        let reply = world.until_done(asking.send()).await.expect(202);
+        assert_eq!(reply.json()["ack"], "log", "{method} {path}");
+        let revision = reply.json()["revision"].as_str().unwrap().to_owned();
+        assert_eq!(reply.etag(), format!("W/\"{revision}\""), "{method} {path}");
+        assert_eq!((reply.header("x-thuban-revision"), reply.header("x-thuban-overlay")), (revision.as_str(), ""));
     }
+    // What the log does not have is counted too.
+    world.log.set_away(true);
+    let reply = world.until_done(world.put(&format!("{ORDERS}/instances/b"), r#"{"host":"h","port":1}"#)).await;
+    marked(&reply.expect(202), true);
+    let gone = world.until_done(world.delete(&format!("{ORDERS}/instances/b?ack=memory"))).await;
+    assert!(matches!(gone.status.as_u16(), 202 | 204), "{gone:?}");
+    assert!(!gone.etag().is_empty(), "{gone:?}");
 }
 
 #[tokio::test]
@@ -82,7 +103,11 @@ async fn writes_say_behind_which_revision_they_are_seen() {
     let item = r#"{"items":[{"service":"orders","id":"c","host":"h","port":1}]}"#;
     let batch = world.post("/v1/batch/register", item).await.expect(200);
     marked(&batch, false);
-    assert_eq!(batch.json()["items"][0]["instance"]["revision"], batch.header("x-thuban-revision"));
+    let at = batch.header("x-thuban-revision").to_owned();
+    let written = batch.json()["items"][0]["instance"]["revision"].as_str().unwrap().to_owned();
+    let seen = world.get(&format!("{ORDERS}/instances/c?min_revision={at}")).await.expect(200);
+    assert_eq!(seen.json()["revision"], written);
+    assert!(revision(&at) >= revision(&written), "{at} {written}");
     marked(&world.post("/v1/batch/renew", item.replace(r#","host":"h","port":1"#, "").as_str()).await, false);
     marked(&world.delete(&format!("{ORDERS}/instances/a")).await.expect(204), false);
 }
@@ -116,12 +141,13 @@ async fn grpc_writes_carry_their_revision_and_their_overlay() {
     let mut client = world.client().await;
     let made = client.register(register([item("orders", "a")])).await.unwrap();
     let at = made.metadata().get("thuban-revision").unwrap().clone();
-    assert_eq!(at.to_str().unwrap(), grpc_world::made(&made.get_ref().items[0]).revision);
+    assert!(revision(at.to_str().unwrap()) >= revision(&grpc_world::made(&made.get_ref().items[0]).revision));
     assert!(made.metadata().get("thuban-overlay").is_none());
     let renewed = client.renew(renew([key("orders", "a")])).await.unwrap();
     assert_eq!(renewed.metadata().get("thuban-revision").unwrap(), at);
     let gone = client.deregister(deregister([key("orders", "a")])).await.unwrap();
-    assert_eq!(gone.metadata().get("thuban-revision").unwrap().to_str().unwrap(), gone.get_ref().items[0].revision);
+    let at = gone.metadata().get("thuban-revision").unwrap().to_str().unwrap();
+    assert!(revision(at) >= revision(&gone.get_ref().items[0].revision), "{at}");
     world.log.stall(Stall::Append);
     let mut in_memory = register([grpc_world::permanent(item("orders", "b"))]);
     in_memory.ack = schemas::thuban::v1::Ack::Memory.into();

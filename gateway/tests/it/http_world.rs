@@ -10,10 +10,10 @@ use axum::body::Body;
 use compute::Registry;
 use compute::model::{Check, LogIdentity};
 use compute::node::{self, Node, Parts};
-use compute::port::ChangeLog;
 use compute::port::prober::{Probed, Prober};
+use compute::port::{ChangeLog, PresenceStore};
 use compute::testing::change_log::{FaultyLog, MemoryLog};
-use compute::testing::store::MemoryStore;
+use compute::testing::store::{FaultyStore, MemoryStore};
 use compute::testing::{ManualClock, SeededChance};
 use gateway::admission::{self, Admission};
 use gateway::http::{Config, Door, DoorReport, Surroundings};
@@ -52,6 +52,7 @@ pub(crate) struct Wishes {
 pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) log: Arc<FaultyLog>,
+    pub(crate) store: Arc<FaultyStore<MemoryStore>>,
     pub(crate) registry: Registry,
     pub(crate) door: Door,
     router: Router,
@@ -67,9 +68,10 @@ impl World {
     pub(crate) async fn with(wishes: Wishes) -> Self {
         let clock = ManualClock::new();
         let chance = SeededChance::new(1);
+        let store = FaultyStore::new(MemoryStore::new(), clock.clone(), chance.clone());
         let log = FaultyLog::over(MemoryLog::new(LogIdentity([7; 16])));
         let parts = Parts {
-            store: MemoryStore::new(),
+            store: store.clone() as Arc<dyn PresenceStore>,
             log: log.clone() as Arc<dyn ChangeLog>,
             clock: clock.clone(),
             chance: chance.clone(),
@@ -101,7 +103,7 @@ impl World {
         };
         let router = door.clone().router();
         let reference = Reference::of(&router).await;
-        Self { clock, log, registry, door, router, reference, _node: node }
+        Self { clock, log, store, registry, door, router, reference, _node: node }
     }
 
     /// A request that is put together bit by bit.
@@ -155,13 +157,13 @@ impl World {
         tokio::time::timeout(SOON, drive).await.expect("it comes about in time")
     }
 
-    /// Opens a port with the same routes.
-    pub(crate) async fn listen(&self, config: Config, tls: &Tls) -> Listening {
     /// The node's time.
     pub(crate) fn clock_ms(&self) -> u64 {
         compute::port::Clock::mono_ms(&*self.clock)
     }
 
+    /// Opens a port with the same routes.
+    pub(crate) async fn listen(&self, config: Config, tls: &Tls) -> Listening {
         let door = Door { config, ..self.door.clone() };
         let bound = door.bind(SocketAddr::from(([127, 0, 0, 1], 0)), tls).await.expect("a free port");
         let addr = bound.local_addr();
@@ -212,6 +214,9 @@ impl Asking<'_> {
 
     fn request(&self) -> Request<Body> {
         let mut request = Request::builder().method(self.method.clone()).uri(self.path.as_str());
+        if !self.headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "127.0.0.1:7800");
+        }
         for (name, value) in &self.headers {
             request = request.header(*name, value.as_slice());
         }
