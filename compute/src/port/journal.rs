@@ -4,6 +4,7 @@ use crate::model::Entry;
 use crate::state::Verdict;
 
 pub trait Journal: Send + Sync + 'static {
-    /// A frame was applied; one verdict for each of its changes, in order. Called by the applier: must be quick.
+    /// A frame was applied, as it came or, after a restart, again; one verdict for each of its changes, in order. Called
+    /// by the applier: must be quick.
     fn record(&self, entry: &Entry, verdicts: &[Verdict]);
 }

@@ -1,0 +1,83 @@
+//! The `Journal` port in memory: what a node decided, in the order in which it did.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::model::{Entry, Position};
+use crate::port::Journal;
+use crate::state::Verdict;
+
+/// A frame, and what apply said of each of its changes.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    pub entry: Entry,
+    pub verdicts: Vec<Verdict>,
+}
+
+/// A journal that outlives the node: give it to the next one too, and it shows what both decided.
+#[derive(Default)]
+pub struct MemoryJournal(Mutex<Vec<Decided>>);
+
+/// What is wrong with a journal, whatever the decisions were.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum JournalBroken {
+    #[error("the frame at {at} follows {after}: frames are missing")]
+    Gap { after: Position, at: Position },
+    #[error("the frame at {at} was another one when it was decided again")]
+    OtherFrame { at: Position },
+    #[error("the frame at {at} was decided otherwise when it was decided again")]
+    OtherVerdicts { at: Position },
+    #[error("the frame at {at} has {changes} changes and {verdicts} verdicts")]
+    Uncounted { at: Position, changes: usize, verdicts: usize },
+}
+
+impl MemoryJournal {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Everything, as it was written: after a restart frames come again.
+    pub fn decided(&self) -> Vec<Decided> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Journal for MemoryJournal {
+    fn record(&self, entry: &Entry, verdicts: &[Verdict]) {
+        let decided = Decided { entry: entry.clone(), verdicts: verdicts.to_vec() };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(decided);
+    }
+}
+
+/// Each frame once, from the log's first on without a gap. What was decided again must have been decided the same.
+pub fn in_order(decided: &[Decided]) -> Result<Vec<Decided>, JournalBroken> {
+    let mut ordered: Vec<Decided> = Vec::new();
+    for one in decided {
+        let at = one.entry.position;
+        let (changes, verdicts) = (one.entry.frame.changes.len(), one.verdicts.len());
+        if changes != verdicts {
+            return Err(JournalBroken::Uncounted { at, changes, verdicts });
+        }
+        let before = ordered.iter().rev().find(|before| before.entry.position <= at);
+        match before {
+            Some(before) if before.entry.position == at => {
+                if before.entry.checksum != one.entry.checksum || before.entry.frame != one.entry.frame {
+                    return Err(JournalBroken::OtherFrame { at });
+                }
+                if before.verdicts != one.verdicts {
+                    return Err(JournalBroken::OtherVerdicts { at });
+                }
+            }
+            _ => {
+                let after = ordered.last().map_or(Position::ZERO, |last| last.entry.position);
+                if at.offset() != after.offset() + 1 {
+                    return Err(JournalBroken::Gap { after, at });
+                }
+                ordered.push(one.clone());
+            }
+        }
+    }
+    Ok(ordered)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! Random changes of every kind, right and wrong, that reach the log late, twice, out of order or never.
+//!
+//! For whoever must show that something holds whatever was decided: that an independent model agrees with apply, or
+//! that a store gives back the state at each watermark.
+
+mod commands;
+mod words;
+
+use std::sync::Arc;
+
+use crate::command::Command;
+use crate::model::{
+    Author, Change, Entry, Frame, InstanceKey, LogIdentity, NodeIncarnation, Origin, Position, Revision, ServiceKey,
+    SessionId,
+};
+use crate::port::{Chance, Journal};
+use crate::state::{Deciding, Decision, State};
+
+use super::SeededChance;
+use super::journal::{Decided, MemoryJournal};
+
+/// Of the log that scripts write.
+pub const IDENTITY: LogIdentity = LogIdentity([9; 16]);
+const VALID: &str = "within the limits";
+const HOUR_MS: u64 = 3_600_000;
+
+pub struct Script {
+    chance: Arc<SeededChance>,
+    state: State,
+    journal: Arc<MemoryJournal>,
+    /// Changes decided and not appended yet: they are appended late, in any order, some twice, some never.
+    drawer: Vec<Change>,
+    counters: [u64; 3],
+    sessions: Vec<SessionId>,
+    wall_ms: u64,
+    /// Of the last change that was applied or refused.
+    last: Revision,
+}
+
+impl Script {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            chance: SeededChance::new(seed),
+            state: State::new(IDENTITY),
+            journal: MemoryJournal::new(),
+            drawer: Vec::new(),
+            counters: [0; 3],
+            sessions: Vec::new(),
+            wall_ms: 1_000_000,
+            last: Revision::ZERO,
+        }
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// To take rows from it.
+    pub fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    /// What was decided so far.
+    pub fn journal(&self) -> &MemoryJournal {
+        &self.journal
+    }
+
+    /// Decides something, or appends and applies a frame: then that frame.
+    pub fn step(&mut self) -> Option<Decided> {
+        if self.below(3) < 2 {
+            self.decide();
+            return None;
+        }
+        Some(self.append())
+    }
+
+    /// So many frames with nothing in them.
+    pub fn quiet(&mut self, frames: u64) {
+        (0..frames).for_each(|_| drop(self.apply(Vec::new())));
+    }
+
+    fn below(&self, end: usize) -> usize {
+        self.chance.below(end as u64) as usize
+    }
+
+    fn one_of<T: Clone>(&self, all: &[T]) -> T {
+        all[self.below(all.len())].clone()
+    }
+
+    fn some_service(&self) -> ServiceKey {
+        let (namespace, service) =
+            self.one_of(&[("default", "orders"), ("default", "orders"), ("default", "billing"), ("second", "orders")]);
+        ServiceKey::new(namespace, service).expect(VALID)
+    }
+
+    fn some_key(&self) -> InstanceKey {
+        let service = self.some_service();
+        let id = self.one_of(&["a", "b", "c", "d"]);
+        InstanceKey::new(service.namespace.as_str(), service.service.as_str(), id).expect(VALID)
+    }
+
+    fn decide(&mut self) {
+        let author =
+            Author::new(self.one_of(&["somebody", "another", "node"]), self.one_of(&["http", "grpc", "lease"]));
+        let op = match self.below(9) {
+            0 => self.some_word(),
+            1 => self.some_suspicion(),
+            2 => self.some_expiry(),
+            3 => Some(self.some_freeze()),
+            4 => self.some_end(),
+            _ => {
+                let command = self.some_command();
+                self.decided(&command, &author)
+            }
+        };
+        let Some(op) = op else { return };
+        let node = self.below(3);
+        self.counters[node] += 1;
+        let origin = Origin { node: NodeIncarnation(node as u64), counter: self.counters[node] };
+        self.drawer.push(Change { origin, author, op });
+    }
+
+    fn decided(&self, command: &Command, author: &Author) -> Option<crate::model::Op> {
+        let node = NodeIncarnation(self.below(3) as u64);
+        match self.state.decide(command, Deciding { node, author, now_ms: self.wall_ms }) {
+            Decision::Append(op) => Some(op),
+            Decision::Answer(_) | Decision::Refuse(_) => None,
+        }
+    }
+
+    fn append(&mut self) -> Decided {
+        let mut changes = Vec::new();
+        for _ in 0..self.below(5) {
+            if self.drawer.is_empty() {
+                break;
+            }
+            // Mostly the newest, which rest on what still stands.
+            let newest = self.drawer.len() - 1;
+            let at = if self.below(2) == 0 { newest } else { self.below(self.drawer.len()) };
+            let change = self.drawer[at].clone();
+            // One in five stays in the drawer, to be appended again.
+            if self.below(5) > 0 {
+                self.drawer.swap_remove(at);
+            }
+            changes.push(change);
+        }
+        self.pass();
+        self.apply(changes)
+    }
+
+    /// Clocks of nodes go on, back a little, and now and then a day has passed.
+    fn pass(&mut self) {
+        let step = match self.below(40) {
+            0 => 25 * HOUR_MS as i64,
+            1 => 30_000,
+            n => [1_000, -500, 0][n % 3],
+        };
+        self.wall_ms = self.wall_ms.saturating_add_signed(step);
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) -> Decided {
+        let offset = self.state.position().offset() + 1;
+        let position = Position::new(1, offset).expect("a script does not append 2^40 frames");
+        let frame = Frame { identity: IDENTITY, writer: NodeIncarnation(1), time_ms: self.wall_ms, changes };
+        let entry = Entry { position, frame: Arc::new(frame), checksum: offset };
+        let applied = self.state.apply(&entry).expect("each frame follows the last");
+        self.journal.record(&entry, &applied.verdicts);
+        if !applied.verdicts.is_empty() {
+            self.last = position.at(applied.verdicts.len() as u16 - 1);
+        }
+        Decided { entry, verdicts: applied.verdicts }
+    }
+}

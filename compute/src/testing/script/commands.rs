@@ -1,0 +1,89 @@
+//! What callers may ask.
+
+use crate::command::{Command, ServicePatch};
+use crate::model::{
+    Check, CheckKind, InstanceKey, Lease, Namespace, NamespaceSettings, OperatorPatch, Provider, ProviderSpec,
+    RemovalReason, SessionId, Set,
+};
+use crate::port::Chance;
+
+use super::{HOUR_MS, Script, VALID};
+
+impl Script {
+    pub(super) fn some_command(&mut self) -> Command {
+        let instance = self.some_key();
+        match self.below(20) {
+            0..=6 => self.some_register(instance),
+            7 | 8 => {
+                let reason = self.one_of(&[RemovalReason::Deregistered, RemovalReason::Operator]);
+                Command::Deregister { instance, generation: None, reason }
+            }
+            9 => Command::Renew { instance, generation: None },
+            10..=12 => Command::Operate { instance, generation: None, patch: self.some_patch() },
+            13 => Command::DropOverride { instance },
+            14 => self.some_description(),
+            15 => Command::DeleteService { service: self.some_service(), expected: None },
+            16 => {
+                let namespace = Namespace::new("second").expect(VALID);
+                if self.below(3) == 0 {
+                    return Command::DeleteNamespace { namespace };
+                }
+                let description = self.one_of(&["", "the other one"]).into();
+                let settings = NamespaceSettings { description, ..NamespaceSettings::default() };
+                Command::PutNamespace { namespace, settings }
+            }
+            _ => self.some_session(),
+        }
+    }
+
+    fn some_register(&self, instance: InstanceKey) -> Command {
+        let session = (!self.sessions.is_empty() && self.below(3) == 0).then(|| self.one_of(&self.sessions));
+        let lease = match (session, self.below(4)) {
+            (Some(session), _) => Lease::stream(session, 5_000).expect(VALID),
+            (None, 0) => Lease::checked(check(), [None, Some(5_000)][self.below(2)]).expect(VALID),
+            (None, 1) => Lease::Permanent,
+            (None, _) => Lease::DEFAULT,
+        };
+        let incarnation = self.one_of(&[None, Some("one"), Some("two")]).map(str::to_owned);
+        let spec = ProviderSpec { lease, incarnation, ..ProviderSpec::at("10.0.0.1", self.below(3) as u16) };
+        let epoch = session.and_then(|id| self.state.session(&id)).map(|session| session.epoch);
+        let provider = Box::new(Provider::new(&spec).expect(VALID));
+        Command::Register { instance, provider, epoch, generation: None }
+    }
+
+    fn some_patch(&self) -> OperatorPatch {
+        let keep_ms = self.one_of(&[Set::Leave, Set::Clear, Set::To(60_000), Set::To(24 * HOUR_MS)]);
+        let later = self.wall_ms.max(self.state.log().time_ms) + 10_000;
+        OperatorPatch {
+            isolated: self.one_of(&[Set::Leave, Set::To(true), Set::To(false), Set::Clear]),
+            weight: self.one_of(&[Set::Leave, Set::To(5), Set::Clear]),
+            expires_at_ms: self.one_of(&[Set::Leave, Set::Leave, Set::To(later), Set::Clear]),
+            keep_ms,
+            ..OperatorPatch::default()
+        }
+    }
+
+    fn some_description(&self) -> Command {
+        let description = Some(self.one_of(&["", "what people buy"]).into());
+        let patch = ServicePatch { whole: self.below(2) == 0, description, ..ServicePatch::default() };
+        Command::PutService { service: self.some_service(), patch, expected: None }
+    }
+
+    fn some_session(&mut self) -> Command {
+        if self.sessions.is_empty() || self.below(3) == 0 {
+            let session = SessionId(self.chance.bytes());
+            self.sessions.push(session);
+            return Command::OpenSession { session, grace_ms: 10_000, client: "client".into() };
+        }
+        let session = self.one_of(&self.sessions);
+        if self.below(2) == 0 {
+            return Command::AttachSession { session };
+        }
+        let epoch = self.state.session(&session).map_or(1, |session| session.epoch);
+        Command::CloseSession { session, epoch, deregister: self.below(2) == 0 }
+    }
+}
+
+fn check() -> Check {
+    Check::new(CheckKind::Tcp, 5_000, 1_000, 3, 1, None).expect(VALID)
+}
