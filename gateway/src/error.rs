@@ -43,7 +43,7 @@ macro_rules! codes {
 codes! {
     InvalidArgument, "invalid_argument", 400, "a value is not allowed";
     Unauthenticated, "unauthenticated", 401, "no valid token";
-    Forbidden, "forbidden", 403, "the token does not allow it";
+    Forbidden, "forbidden", 403, "the caller may not do this";
     PathNotFound, "path_not_found", 404, "no such path";
     NamespaceNotFound, "namespace_not_found", 404, "no such namespace";
     ServiceNotFound, "service_not_found", 404, "no such service";

@@ -95,10 +95,7 @@ impl Call {
 /// The name that a caller gave itself; empty when it gave none.
 fn client(headers: &HeaderMap) -> Result<String, Problem> {
     let Some(value) = headers.get(CLIENT) else { return Ok(String::new()) };
-    let wrong = || Problem::invalid(CLIENT, String::from_utf8_lossy(value.as_bytes()), session::CLIENT_ALLOWED);
-    let name = std::str::from_utf8(value.as_bytes()).map(str::trim).map_err(|_| wrong())?;
-    session::check_client(name).map_err(|_| wrong())?;
-    Ok(name.to_owned())
+    Ok(session::client_of(CLIENT, value.as_bytes())?.to_owned())
 }
 
 /// A node that is not ready answers nothing from its state; one that drains still does.

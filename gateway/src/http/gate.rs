@@ -25,6 +25,7 @@ use super::{App, body};
 use crate::admission::{BodyBytes, Identity, Lane, Permit, Verb};
 use crate::error::{Code, Problem};
 use crate::listen::Arrival;
+use crate::session;
 
 /// What a route asks for.
 #[derive(Clone, Copy, Debug)]
@@ -90,21 +91,11 @@ impl Call {
     pub(super) fn subscriber(&self, app: &App, headers: &HeaderMap) -> Result<Subscriber, Problem> {
         let name = match headers.get(CLIENT) {
             None => self.identity.name().into(),
-            Some(given) => client_name(given.as_bytes())?.into(),
+            Some(given) => session::client_of("x-thuban-client", given.as_bytes())?.into(),
         };
         let address = self.arrival.as_ref().map(|arrival| arrival.peer);
         Ok(Subscriber { name, address, door: Arc::clone(&app.door) })
     }
-}
-
-fn client_name(given: &[u8]) -> Result<&str, Problem> {
-    const MAX: usize = compute::model::limits::CLIENT_NAME_BYTES_MAX;
-    let name = std::str::from_utf8(given).ok().map(str::trim);
-    let name = name.filter(|name| (1..=MAX).contains(&name.len()) && !name.chars().any(char::is_control));
-    name.ok_or_else(|| {
-        let allowed = "1 to 255 bytes of UTF-8 without control characters";
-        Problem::invalid("x-thuban-client", String::from_utf8_lossy(given), allowed)
-    })
 }
 
 /// Makes a route's gate.

@@ -58,7 +58,7 @@ pub(super) async fn watch_service(State(app): State<App>, request: Request<Body>
     let call = Call::of(&mut parts)?;
     let service = Place::of(&mut parts).await?.service()?;
     let query = Query::read(parts.uri.query())?;
-    open(&app, call, &parts, query, service.namespace.clone(), Some(service))
+    open(&app, call, &parts, query, service.namespace.clone(), Some(service)).await
 }
 
 /// Watch all services of a namespace
@@ -72,7 +72,7 @@ pub(super) async fn watch_namespace(State(app): State<App>, request: Request<Bod
     let call = Call::of(&mut parts)?;
     let namespace = Place::of(&mut parts).await?.namespace()?;
     let query = Query::read(parts.uri.query())?;
-    open(&app, call, &parts, query, namespace, None)
+    open(&app, call, &parts, query, namespace, None).await
 }
 
 /// Watch, with the names out of the path
@@ -89,10 +89,10 @@ pub(super) async fn watch_by_query(State(app): State<App>, request: Request<Body
     let mut query = Query::read(parts.uri.query())?;
     let namespace = selection::namespace(&mut query)?;
     let service = query.text("service").map(|name| ServiceKey::new(namespace.as_str(), &name)).transpose()?;
-    open(&app, call, &parts, query, namespace, service)
+    open(&app, call, &parts, query, namespace, service).await
 }
 
-fn open(
+async fn open(
     app: &App,
     mut call: Call,
     parts: &Parts,
@@ -109,6 +109,14 @@ fn open(
         return Err(compute::Error::NotReady("it drains, and opens no streams; use another node".to_owned()).into());
     }
     call.wait(app)?;
+    if service.is_none() {
+        // A namespace that is watched as a whole must exist, as in gRPC; a service need not yet.
+        app.registry.namespace(&namespace)?;
+    }
+    if let Some(from) = from {
+        // Said before the stream begins: inside it there is no word for it.
+        app.registry.reach_watcher(from).await?;
+    }
     let scope = match service {
         Some(service) => Scope::Services(vec![service]),
         None => Scope::Namespace(namespace.clone()),
