@@ -40,6 +40,7 @@ pub(crate) struct Config {
     pub(crate) grpc: SocketAddr,
     pub(crate) logging: Logging,
     pub(crate) check_allow: Vec<IpNet>,
+    pub(crate) hosts: gateway::http::Hosts,
     pub(crate) tls: gateway::listen::Tls,
     pub(crate) listen: gateway::listen::Config,
     pub(crate) admission: gateway::admission::Config,

@@ -117,7 +117,11 @@ impl Ports {
             clock: Arc::clone(&self.clock),
             chance: Arc::clone(&self.chance),
             surroundings: self.surroundings(doors),
-            config: http::Config { listen: self.config.listen.clone(), ..http::Config::default() },
+            config: http::Config {
+                listen: self.config.listen.clone(),
+                hosts: self.config.hosts.clone(),
+                ..http::Config::default()
+            },
         };
         let ports = grpc::Ports {
             registry: node.registry(),

@@ -1,4 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "what a test unwraps in vain fails it, as it should")]
+mod contract_browser;
+mod contract_conditions;
+mod contract_doors;
+mod contract_marks;
 mod grpc_admin;
 mod grpc_calls;
 mod grpc_flood;

@@ -110,6 +110,37 @@ fn lists_come_as_repeated_flags_or_with_commas() {
 
 #[test]
 fn everything_wrong_is_told_at_once() {
+#[test]
+fn a_listener_on_loopback_goes_by_names_that_it_was_told() {
+    use gateway::http::Hosts;
+    let named = |names: &[&str]| Hosts::Named(names.iter().map(|name| (*name).into()).collect());
+    let hosts = |flags: &[&str]| config(flags, &[], None).hosts;
+    assert_eq!(hosts(&[]), named(&[]));
+    assert_eq!(hosts(&["--allow-host", "a.example", "--allow-host", "b"]), named(&["a.example", "b"]));
+    assert_eq!(hosts(&["--allow-host", "a.example,*"]), Hosts::Any);
+    let open = ["--http", "0.0.0.0:0", "--insecure"];
+    assert_eq!(hosts(&open), Hosts::Any, "who is behind a load balancer is called by its name");
+    assert_eq!(hosts(&[&open[..], &["--allow-host", "a.example"]].concat()), named(&["a.example"]));
+    wrong(&["--allow-host", "a.example:7800"], &[], None, &["allow_host", "a.example:7800", "without a port"]);
+}
+
+#[test]
+fn networks_that_are_never_probed_are_refused() {
+    for network in ["169.254.0.0/16", "169.254.169.254", "fe80::/10", "fe80::1"] {
+        wrong(&["--check-allow", network], &[], None, &["check_allow", network, "never probed"]);
+    }
+    assert_eq!(wrongs(&["--check-allow", "0.0.0.0/0,::/0"], &[], None), [""; 0]);
+}
+
+#[test]
+fn a_broken_file_is_told_once() {
+    for text in ["[[[", "= 5", "http = \n", "\"\" 7", "probes_max = 5\n]"] {
+        let found = wrongs(&[], &[], Some(text));
+        assert!(!found.is_empty(), "{text}");
+        assert!(found.iter().all(|wrong| !wrong.contains("unknown key")), "{text}: {found:?}");
+    }
+}
+
     let found = wrongs(
         &["--http", "nonsense", "--log-format", "xml"],
         &[("THUBAN_PROBES_MAX", "0"), ("THUBAN_HTPP", "127.0.0.1:1")],
