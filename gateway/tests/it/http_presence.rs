@@ -235,7 +235,10 @@ async fn an_operator_sets_clears_and_leaves_fields() {
     assert_eq!(cleared["operator"]["note"], "disk");
     let stale = world.patch(&format!("{at}/operator?generation=1.0.0"), r#"{"isolated":false}"#).await;
     assert_eq!(stale.problem(), (412, "generation_mismatch".to_owned()));
+    // What is not named stays, how long it holds too.
     world.patch(&format!("{at}/operator"), r#"{"isolated":null,"note":null}"#).await.expect(200);
+    assert_eq!(world.get(&at).await.json()["operator"]["keep_ms"], 5000);
+    world.patch(&format!("{at}/operator"), r#"{"expires_at":null,"keep_ms":null}"#).await.expect(200);
     assert_eq!(world.get(&at).await.json()["operator"], json!({}));
 }
 

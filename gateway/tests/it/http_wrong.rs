@@ -211,14 +211,15 @@ async fn what_is_not_json_or_not_text() {
         let reply = world.ask(Method::PUT, AT).json(text).send().await;
         assert_eq!((reply.problem().0, reply.field()), (400, "body".to_owned()));
     }
-    world.ask(Method::PUT, AT).body(body).send().await.expect(201);
+    let untyped = world.ask(Method::PUT, AT).body(body).send().await;
+    assert_eq!((untyped.problem().0, untyped.field()), (415, "content-type".to_owned()));
     world
         .ask(Method::PUT, AT)
         .header("content-type", "Application/JSON;charset=\"UTF-8\"")
         .body(body)
         .send()
         .await
-        .expect(200);
+        .expect(201);
     let patch = world.ask(Method::PATCH, ORDERS).header("content-type", "application/merge-patch+json").body("{}");
     patch.send().await.expect(200);
 }
