@@ -1,3 +1,5 @@
+mod fuzz;
+
 use super::*;
 
 #[track_caller]
