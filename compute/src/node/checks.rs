@@ -122,6 +122,9 @@ impl Checker {
                 metrics.started(launch.late_ms);
                 probes.launch(&self, launch);
             }
+            if let Some(flight) = schedule.recall(now) {
+                probes.call_off(flight);
+            }
             metrics.put(&schedule, now);
             tokio::select! {
                 biased;

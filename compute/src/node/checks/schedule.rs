@@ -4,6 +4,14 @@
 //! distance never adds up, so that `failures` slots take `failures` intervals and no longer. A probe that outlasts its
 //! interval stands for the slots that passed meanwhile: at most one is under way for a lease, and its verdict still
 //! comes as early as if there were one in each slot.
+//!
+//! While places suffice, everything is probed when it is due. When they do not, first probes and those of targets that
+//! answer promptly come first, and who waits for an answer longer than they would gives up its place to them: its probe
+//! is called off and made again as a slow one. So a first probe is late by no more than [`SLOW_MS`] for every so many
+//! others as there are places for unknown targets, whatever those do. What has no bound: probes of slow targets, where
+//! those take longer, all in all, than there are places for; the lag shows it.
+
+mod lanes;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,6 +22,7 @@ use crate::port::Chance;
 use crate::port::clock::MonoMs;
 
 use super::CheckEvent;
+use lanes::{Class, Lanes, Parties};
 
 /// A first probe, and one in the place of a void one, comes within this time.
 const SOON_MS: u64 = 1_000;
@@ -52,15 +61,14 @@ pub(super) enum Finding {
 pub(super) struct Schedule {
     /// Leases from before this node started are spread over their interval.
     booted: Position,
-    flights_max: usize,
-    /// Slow targets, and those not known yet, never take the last quarter of the places from prompt ones.
-    slow_flights_max: usize,
     by_key: HashMap<InstanceKey, WatchNo>,
     watches: HashMap<WatchNo, Watch>,
-    prompt: BTreeSet<(MonoMs, WatchNo)>,
-    slow: BTreeSet<(MonoMs, WatchNo)>,
+    lanes: Lanes,
     flights: HashMap<FlightNo, Flight>,
-    slow_flights: usize,
+    /// Those of prompt and of unknown targets, which must give up their places when others want them.
+    lent: [BTreeSet<(MonoMs, FlightNo)>; 2],
+    /// One that had to, and has not ended yet.
+    recalled: Option<FlightNo>,
     last_number: u64,
 }
 
@@ -70,7 +78,8 @@ struct Watch {
     stage: Stage,
     /// The slot behind the one that is waited for, or that the probe under way is for.
     next_slot: MonoMs,
-    is_slow: bool,
+    class: Class,
+    parties: Parties,
     failures: u64,
     successes: u64,
     /// It was told as failed, and nothing since.
@@ -85,23 +94,22 @@ enum Stage {
 
 struct Flight {
     watch: WatchNo,
+    due: MonoMs,
     started: MonoMs,
-    is_slow: bool,
+    class: Class,
+    parties: Parties,
 }
 
 impl Schedule {
     pub(super) fn new(flights_max: usize, booted: Position) -> Self {
-        let flights_max = flights_max.max(1);
         Self {
             booted,
-            flights_max,
-            slow_flights_max: flights_max - flights_max / 4,
             by_key: HashMap::new(),
             watches: HashMap::new(),
-            prompt: BTreeSet::new(),
-            slow: BTreeSet::new(),
+            lanes: Lanes::new(flights_max),
             flights: HashMap::new(),
-            slow_flights: 0,
+            lent: Default::default(),
+            recalled: None,
             last_number: 0,
         }
     }
@@ -148,17 +156,19 @@ impl Schedule {
             due = due.min(earlier);
         }
         let number = WatchNo(self.number());
+        let parties = self.lanes.parties(&key, &instance);
         let watch = Watch {
             key: key.clone(),
             instance,
             stage: Stage::Waiting { due },
             next_slot,
-            is_slow: true,
+            class: Class::Unknown,
+            parties,
             failures: 0,
             successes: 0,
             accused: false,
         };
-        self.slow.insert((due, number));
+        self.lanes.wait(Class::Unknown, (due, number), parties);
         self.watches.insert(number, watch);
         self.by_key.insert(key, number);
         old.and_then(flying)
@@ -180,35 +190,52 @@ impl Schedule {
         let number = self.by_key.remove(key)?;
         let watch = self.watches.remove(&number)?;
         if let Stage::Waiting { due } = watch.stage {
-            self.queue(watch.is_slow).remove(&(due, number));
+            self.lanes.forget(watch.class, (due, number), watch.parties);
         }
         Some(watch)
     }
 
-    /// The probe that is due longest, if there is a place for it.
+    /// The probe that goes next, if one is due that there is a place for.
     pub(super) fn start(&mut self, now: MonoMs) -> Option<Launch> {
-        let (due, number) = self.first().filter(|(due, _)| *due <= now)?;
+        let (class, (due, number)) = self.lanes.start(now)?;
         let flight = FlightNo(self.number());
         let watch = self.watches.get_mut(&number).expect("queued while it is watched");
         watch.stage = Stage::Flying(flight);
-        let (instance, is_slow) = (watch.instance.clone(), watch.is_slow);
-        self.queue(is_slow).remove(&(due, number));
-        self.slow_flights += usize::from(is_slow);
-        self.flights.insert(flight, Flight { watch: number, started: now, is_slow });
+        let (instance, parties) = (watch.instance.clone(), watch.parties);
+        if let Some(lent) = lent(class) {
+            self.lent[lent].insert((now, flight));
+        }
+        self.flights.insert(flight, Flight { watch: number, due, started: now, class, parties });
         Some(Launch { flight, instance, late_ms: now - due })
     }
 
-    /// When the next probe is due that there is a place for.
-    pub(super) fn wake_at(&self) -> Option<MonoMs> {
-        self.first().map(|(due, _)| due)
+    /// A probe that has to give up its place, as somebody is due who has none: to be called off. One at a time: the next
+    /// when this one has ended.
+    pub(super) fn recall(&mut self, now: MonoMs) -> Option<FlightNo> {
+        let (_, flight) = self.recallable().filter(|(at, _)| *at <= now)?;
+        let Flight { watch: number, due, started, .. } = *self.flights.get(&flight)?;
+        self.lent.iter_mut().for_each(|lent| _ = lent.remove(&(started, flight)));
+        self.recalled = Some(flight);
+        if let Some(watch) = self.watches.get_mut(&number)
+            && flying(watch.stage) == Some(flight)
+        {
+            watch.class = Class::Slow;
+            self.wait(number, due);
+        }
+        Some(flight)
     }
 
-    fn first(&self) -> Option<(MonoMs, WatchNo)> {
-        if self.flights.len() >= self.flights_max {
-            return None;
-        }
-        let slow = self.slow.first().filter(|_| self.slow_flights < self.slow_flights_max);
-        self.prompt.first().into_iter().chain(slow).min().copied()
+    /// The next that has to give up its place, and when: it may keep it for as long as a prompt answer takes.
+    fn recallable(&self) -> Option<(MonoMs, FlightNo)> {
+        let (due, classes) = self.lanes.wants().filter(|_| self.recalled.is_none())?;
+        let oldest = classes.iter().filter_map(|class| self.lent[lent(*class)?].first()).min()?;
+        Some((due.max(oldest.0 + SLOW_MS), oldest.1))
+    }
+
+    /// When the next probe is due that there is a place for, or that one is to be made for.
+    pub(super) fn wake_at(&self) -> Option<MonoMs> {
+        let recall = self.recallable().map(|(at, _)| at);
+        self.lanes.wake_at().into_iter().chain(recall).min()
     }
 
     /// Every launch ends here, also one that was called off. What comes back is for the applier.
@@ -220,7 +247,9 @@ impl Schedule {
         chance: &dyn Chance,
     ) -> Option<CheckWord> {
         let flight = self.flights.remove(&number)?;
-        self.slow_flights -= usize::from(flight.is_slow);
+        self.lanes.end(flight.class, flight.parties);
+        self.lent.iter_mut().for_each(|lent| _ = lent.remove(&(flight.started, number)));
+        self.recalled = self.recalled.filter(|recalled| *recalled != number);
         let watch = self.watches.get_mut(&flight.watch).filter(|w| flying(w.stage) == Some(number))?;
         let check = check_of(&watch.instance)?;
         let (interval, timeout) = (interval_of(check), u64::from(check.timeout_ms));
@@ -234,7 +263,7 @@ impl Schedule {
             self.retry(flight.watch, now, chance);
             return None;
         }
-        watch.is_slow = took >= SLOW_MS;
+        watch.class = if took >= SLOW_MS { Class::Slow } else { Class::Prompt };
         let missed = watch.pass_slots(interval, now);
         let word = match finding {
             Finding::Bad(detail) => {
@@ -260,8 +289,7 @@ impl Schedule {
     fn wait(&mut self, number: WatchNo, due: MonoMs) {
         let Some(watch) = self.watches.get_mut(&number) else { return };
         watch.stage = Stage::Waiting { due };
-        let is_slow = watch.is_slow;
-        self.queue(is_slow).insert((due, number));
+        self.lanes.wait(watch.class, (due, number), watch.parties);
     }
 
     pub(super) fn watched(&self) -> usize {
@@ -269,17 +297,12 @@ impl Schedule {
     }
 
     pub(super) fn in_flight(&self) -> usize {
-        self.flights.len()
+        self.lanes.in_flight()
     }
 
     /// How long the probe that is due longest has been waiting.
     pub(super) fn lag_ms(&self, now: MonoMs) -> u64 {
-        let due = self.prompt.first().into_iter().chain(self.slow.first()).min();
-        due.map_or(0, |(due, _)| now.saturating_sub(*due))
-    }
-
-    fn queue(&mut self, is_slow: bool) -> &mut BTreeSet<(MonoMs, WatchNo)> {
-        if is_slow { &mut self.slow } else { &mut self.prompt }
+        self.lanes.first_due().map_or(0, |due| now.saturating_sub(due))
     }
 
     fn number(&mut self) -> u64 {
@@ -355,6 +378,15 @@ fn flying(stage: Stage) -> Option<FlightNo> {
     match stage {
         Stage::Flying(flight) => Some(flight),
         Stage::Waiting { .. } => None,
+    }
+}
+
+/// Which of the places that must be given up when others want them.
+fn lent(class: Class) -> Option<usize> {
+    match class {
+        Class::Prompt => Some(0),
+        Class::Unknown => Some(1),
+        Class::Slow => None,
     }
 }
 

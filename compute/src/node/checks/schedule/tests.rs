@@ -5,6 +5,7 @@ use crate::model::{CheckKind, Health, LeaseCell, Provider, ProviderSpec, Revisio
 use crate::testing::SeededChance;
 
 mod bounds;
+mod shares;
 
 const BOOTED: u64 = 100;
 
@@ -18,10 +19,13 @@ pub(in crate::node::checks) fn check(interval_ms: u64, timeout_ms: u64, failures
 
 /// An instance registered at `offset`.
 pub(in crate::node::checks) fn instance(id: &str, check: Check, offset: u64) -> (InstanceKey, Arc<Instance>) {
-    let key = InstanceKey::new("default", "orders", id).expect("a valid key");
+    instance_of("orders", "127.0.0.1", id, check, offset)
+}
+
+fn instance_of(service: &str, host: &str, id: &str, check: Check, offset: u64) -> (InstanceKey, Arc<Instance>) {
+    let key = InstanceKey::new("default", service, id).expect("a valid key");
     let lease = Lease::checked(check, None).expect("a valid lease");
-    let provider =
-        Provider::new(&ProviderSpec { lease, ..ProviderSpec::at("127.0.0.1", 80) }).expect("a valid provider");
+    let provider = Provider::new(&ProviderSpec { lease, ..ProviderSpec::at(host, 80) }).expect("a valid provider");
     let revision = revision(offset);
     let instance = Instance {
         id: key.id.clone(),
@@ -191,7 +195,8 @@ fn nothing_is_probed_or_kept_of_what_ended() {
     assert_eq!(bench.finish(&launch, 1, Finding::Void), None);
     let schedule = &bench.schedule;
     assert_eq!((schedule.watched(), schedule.in_flight(), schedule.wake_at()), (0, 0, None));
-    assert!(schedule.by_key.is_empty() && schedule.prompt.is_empty() && schedule.slow.is_empty());
+    assert!(schedule.by_key.is_empty() && schedule.lanes.is_empty());
+    assert!(schedule.lent.iter().all(BTreeSet::is_empty) && schedule.flights.is_empty());
 }
 
 #[test]
@@ -297,7 +302,8 @@ fn no_more_than_the_limit_are_under_way_and_the_longest_due_goes_first() {
     (0..10).for_each(|_| drop(bench.good()));
     bench.now += 60_000;
     let first: Vec<_> = std::iter::from_fn(|| bench.schedule.start(bench.now)).collect();
-    assert_eq!((first.len(), bench.schedule.wake_at()), (4, None));
+    let given_up = bench.now + SLOW_MS;
+    assert_eq!((first.len(), bench.schedule.wake_at()), (4, Some(given_up)), "no place before one is given up");
     let lag = bench.schedule.lag_ms(bench.now);
     assert!(lag > 50_000, "those that wait are late by {lag} ms");
     let mut late = first.iter().map(|launch| launch.late_ms).collect::<Vec<_>>();
@@ -321,7 +327,7 @@ fn slow_targets_leave_room_for_prompt_ones() {
     bench.now = due;
     let started: Vec<_> = std::iter::from_fn(|| bench.schedule.start(bench.now)).collect();
     let ids: Vec<_> = started.iter().map(|launch| launch.instance.id.as_str()).collect();
-    assert_eq!(ids.len(), 7, "six slow ones and the prompt one: {ids:?}");
+    assert_eq!(ids.len(), 5, "four that are not known yet and the prompt one: {ids:?}");
     assert!(ids.contains(&"prompt"), "{ids:?}");
 }
 
@@ -332,7 +338,8 @@ fn who_answers_late_is_slow_until_it_answers_promptly() {
     for (ms, is_slow) in [(SLOW_MS, true), (SLOW_MS - 1, false), (999, true), (1, false)] {
         let launch = bench.next();
         bench.finish(&launch, ms, Finding::Good);
-        assert_eq!((bench.schedule.slow.len(), bench.schedule.prompt.len()), (is_slow.into(), (!is_slow).into()));
+        let waiting = |class| bench.schedule.lanes.waiting(class);
+        assert_eq!((waiting(Class::Slow), waiting(Class::Prompt)), (is_slow.into(), (!is_slow).into()));
     }
 }
 
@@ -406,5 +413,6 @@ fn a_hundred_thousand_leases_cost_little_each() {
     // Each probe took a millisecond, one at a time: nothing was made twice, nothing was made up for.
     assert!((9_900..=10_001).contains(&probes), "{probes}");
     assert_eq!(bench.schedule.watched(), 100_000);
-    assert_eq!(bench.schedule.prompt.len() + bench.schedule.slow.len(), 100_000);
+    let classes = [Class::Unknown, Class::Prompt, Class::Slow];
+    assert_eq!(classes.map(|class| bench.schedule.lanes.waiting(class)).iter().sum::<usize>(), 100_000);
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[derive(Clone, Copy, Debug)]
-enum Fault {
+pub(super) enum Fault {
     /// It answers at once, with a refusal.
     Refuses,
     /// It answers wrongly, after so many permille of its timeout.
@@ -17,15 +17,17 @@ enum Fault {
 }
 
 #[derive(Clone, Debug)]
-struct Target {
-    interval: u64,
-    timeout: u64,
-    failures: u64,
+pub(super) struct Target {
+    pub(super) interval: u64,
+    pub(super) timeout: u64,
+    pub(super) failures: u64,
     /// How long a good answer takes, in permille of the timeout.
-    answers_after: u64,
+    pub(super) answers_after: u64,
     /// When it breaks.
-    fault: Option<(MonoMs, Fault)>,
-    offset: u64,
+    pub(super) fault: Option<(MonoMs, Fault)>,
+    pub(super) offset: u64,
+    pub(super) service: String,
+    pub(super) host: String,
 }
 
 impl Target {
@@ -47,7 +49,7 @@ impl Target {
         (ms.max((broken + 1).saturating_sub(at)).min(self.timeout), Finding::Bad("broken".into()))
     }
 
-    fn bound(&self) -> u64 {
+    pub(super) fn bound(&self) -> u64 {
         self.failures * self.interval + 2 * self.timeout + 2_000
     }
 }
@@ -63,27 +65,37 @@ fn target() -> impl Strategy<Value = Target> {
             answers_after,
             fault,
             offset,
+            service: "orders".to_owned(),
+            host: "127.0.0.1".to_owned(),
         },
     )
 }
 
 /// Runs the targets for `until` milliseconds. When each was first told as failed.
-fn run(targets: &[Target], flights_max: usize, seed: u64, until: MonoMs) -> BTreeMap<usize, MonoMs> {
+pub(super) fn run(targets: &[Target], flights_max: usize, seed: u64, until: MonoMs) -> BTreeMap<usize, MonoMs> {
     let mut bench = Bench { chance: SeededChance::new(seed), now: 0, ..Bench::new(flights_max) };
     for (n, target) in targets.iter().enumerate() {
         let check = check(target.interval, target.timeout, target.failures, 1);
-        bench.began(&instance(&n.to_string(), check, target.offset));
+        bench.began(&instance_of(&target.service, &target.host, &n.to_string(), check, target.offset));
     }
     let mut flights: BTreeSet<(MonoMs, FlightNo)> = BTreeSet::new();
-    let mut under_way: BTreeMap<FlightNo, (usize, Finding)> = BTreeMap::new();
+    let mut under_way: BTreeMap<FlightNo, (usize, MonoMs, Finding)> = BTreeMap::new();
+    let mut flying = BTreeSet::new();
     let mut told = BTreeMap::new();
     while bench.now <= until {
         while let Some(launch) = bench.schedule.start(bench.now) {
             let n: usize = launch.instance.id.as_str().parse().expect("a number");
-            assert!(under_way.values().all(|(other, _)| *other != n), "two probes of one lease");
+            assert!(flying.insert(n), "two probes of one lease");
             let (ms, finding) = targets[n].answer(bench.now);
             flights.insert((bench.now + ms, launch.flight));
-            under_way.insert(launch.flight, (n, finding));
+            under_way.insert(launch.flight, (n, bench.now + ms, finding));
+        }
+        if let Some(flight) = bench.schedule.recall(bench.now) {
+            let (n, ends, _) = under_way.remove(&flight).expect("it is under way");
+            flights.remove(&(ends, flight));
+            flying.remove(&n);
+            assert!(bench.schedule.finish(flight, Finding::Void, bench.now, &*bench.chance).is_none());
+            continue;
         }
         assert!(under_way.len() <= flights_max);
         let ends = flights.first().map(|(at, _)| *at);
@@ -91,7 +103,8 @@ fn run(targets: &[Target], flights_max: usize, seed: u64, until: MonoMs) -> BTre
         bench.now = bench.now.max(next);
         while let Some((_, flight)) = flights.first().filter(|(at, _)| *at <= bench.now).copied() {
             flights.pop_first();
-            let (n, finding) = under_way.remove(&flight).expect("it is under way");
+            let (n, _, finding) = under_way.remove(&flight).expect("it is under way");
+            flying.remove(&n);
             let word = bench.schedule.finish(flight, finding, bench.now, &*bench.chance);
             if word.is_some_and(|word| word.failed.is_some()) {
                 told.entry(n).or_insert(bench.now);
@@ -108,8 +121,9 @@ proptest! {
         seed: u64,
     ) {
         let until = targets.iter().filter_map(|t| Some(t.fault?.0 + t.bound())).max().unwrap_or(60_000) + 1;
-        // A place for each: slow ones have three quarters of them.
-        let told = run(&targets, targets.len() * 4 / 3 + 1, seed, until);
+        // A place for each, of one service and host as they are: slow ones have half of them, and those of one service
+        // three quarters of that.
+        let told = run(&targets, targets.len() * 3 + 2, seed, until);
         for (n, target) in targets.iter().enumerate() {
             let at = told.get(&n).copied();
             let Some((broken, _)) = target.fault else {
