@@ -33,7 +33,7 @@ use crate::view::{Encoded, View};
 pub use account::Acknowledger;
 pub use cursor::Watch;
 pub use history::HistoryLimits;
-pub use hub::{Hub, Publication, Record, Recorded, Subscription, WatchLimits, Watcher};
+pub use hub::{Company, Hub, Publication, Record, Recorded, Subscription, WatchLimits, Watcher};
 
 /// What a watcher follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,8 @@ pub struct Subscriber {
 pub struct WatchSpec {
     pub scope: Scope,
     pub selector: Selector,
-    /// The last revision the watcher has; what it missed is sent if it is still known, else a snapshot.
+    /// The last revision the watcher has; what it missed is sent if it is still known, else a snapshot. One that this
+    /// log can't have given, [`Company`], is of another history: then it is a snapshot, too.
     pub from: Option<Revision>,
     pub subscriber: Subscriber,
 }
