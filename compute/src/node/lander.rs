@@ -72,7 +72,7 @@ impl Lander {
         sort(&mut batch.rows);
         let count = batch.rows.len();
         let started = self.clock.mono_ms();
-        let landed = self.store.land(self.epoch, batch.rows.clone(), batch.from, batch.upto).await;
+        let landed = self.land_from(&batch).await;
         metrics::histogram!("thuban_landing_seconds").record((self.clock.mono_ms() - started) as f64 / 1000.0);
         match landed {
             Ok(()) => {
@@ -86,6 +86,22 @@ impl Lander {
             Err(fenced @ LandError::Fenced { .. }) => Landing::Fenced(fenced.to_string()),
             Err(LandError::Rejected(error)) => Landing::Failed { rows: Box::new(batch.rows), error },
             Err(LandError::Unknown(error)) => self.reread(batch, error).await,
+        }
+    }
+
+    /// An epoch has one lander: where the store is at this one's epoch and part of the way, an attempt of its own had
+    /// landed whose outcome it never learned. Its rows came back and are in this batch, which goes on from there.
+    async fn land_from(&self, batch: &Batch) -> Result<(), LandError> {
+        let mut from = batch.from;
+        loop {
+            match self.store.land(self.epoch, batch.rows.clone(), from, batch.upto).await {
+                Err(LandError::Fenced { epoch, watermark })
+                    if epoch == self.epoch && from < watermark && watermark < batch.upto.watermark =>
+                {
+                    from = watermark;
+                }
+                other => return other,
+            }
         }
     }
 
