@@ -40,6 +40,9 @@ pub const UNANSWERED_MAX: usize = 1_024;
 const ITEMS_MAX: usize = 4_096;
 const BYTES_MAX: usize = 8 << 20;
 
+/// A node that looks this part of a ping's time too late has stood still, and its own silence is not the client's.
+const LATE_PART: u64 = 10;
+
 /// How often the token behind an idle stream is looked at.
 const RECHECK: Duration = Duration::from_secs(30);
 
@@ -141,15 +144,18 @@ struct Watched {
 /// What a stream is looked after for while it is idle.
 struct Tending {
     alarm: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// When that is meant to ring.
+    rings_ms: u64,
     /// For a client that asked to be pinged.
     silence: Option<Silence>,
 }
 
-/// How long nothing was heard.
+/// Since when nothing was heard.
 struct Silence {
     heard_ms: u64,
     nonce: u64,
-    is_asked: bool,
+    /// When it was asked for a word. It has its whole time from then on, and from when a node that stood still goes on.
+    asked_ms: Option<u64>,
 }
 
 /// Answers at once; the session's own task goes on behind the stream.
@@ -326,13 +332,50 @@ impl Tending {
         if !pings && !shared.admission.asks_for_tokens() {
             return None;
         }
-        let silence = pings.then(|| Silence { heard_ms: shared.clock.mono_ms(), nonce: 0, is_asked: false });
+        let silence = pings.then(|| Silence { heard_ms: shared.clock.mono_ms(), nonce: 0, asked_ms: None });
         let span = if pings { shared.config.ping_interval } else { RECHECK };
-        Some(Self { alarm: alarm(shared, span), silence })
+        let (alarm, rings_ms) = alarm(shared, span);
+        Some(Self { alarm, rings_ms, silence })
     }
 }
 
-fn alarm(shared: &Shared, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    let clock = Arc::clone(&shared.clock);
-    Box::pin(async move { clock.sleep(span).await })
+impl Silence {
+    /// What is due after so long a silence: a question, an end, or nothing yet; and when to look again.
+    fn look(&mut self, now: u64, late_ms: u64, interval_ms: u64) -> Look {
+        let asked_ms = match &mut self.asked_ms {
+            Some(asked_ms) => asked_ms,
+            None if now.saturating_sub(self.heard_ms) < interval_ms => {
+                return Look::Wait((self.heard_ms + interval_ms).saturating_sub(now));
+            }
+            None => {
+                self.asked_ms = Some(now);
+                self.nonce += 1;
+                return Look::Ask(interval_ms);
+            }
+        };
+        if late_ms > interval_ms / LATE_PART {
+            // Its word may be here, and just not read yet.
+            *asked_ms = now;
+        }
+        match (*asked_ms + interval_ms).saturating_sub(now) {
+            0 => Look::Over,
+            left => Look::Wait(left),
+        }
+    }
 }
+
+enum Look {
+    Wait(u64),
+    Ask(u64),
+    Over,
+}
+
+/// And when it rings.
+fn alarm(shared: &Shared, span: Duration) -> (Pin<Box<dyn Future<Output = ()> + Send>>, u64) {
+    let clock = Arc::clone(&shared.clock);
+    let rings_ms = clock.mono_ms() + span.as_millis() as u64;
+    (Box::pin(async move { clock.sleep_until(rings_ms).await }), rings_ms)
+}
+
+#[cfg(test)]
+mod tests;

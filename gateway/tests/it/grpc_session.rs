@@ -260,8 +260,9 @@ async fn a_silent_client_that_asked_for_pings_is_lost() {
     }
     assert_eq!(health(&world).await, Some(true));
     let (told, end) = world.until_done(stream.rest()).await;
-    assert!(matches!(&told[..], [Reply::Ping(_)]), "{told:?}");
-    assert!(end.is_none());
+    let [Reply::Ping(_), Reply::Problem(why)] = &told[..] else { panic!("{told:?}") };
+    assert!(why.code == "request_timeout" && why.detail.contains("ping"), "{why:?}");
+    assert_eq!(end.expect("closed with a status").code(), Code::DeadlineExceeded);
     world.until(|| async { (health(&world).await == Some(false)).then_some(()) }).await;
 }
 

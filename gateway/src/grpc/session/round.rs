@@ -7,7 +7,7 @@ use compute::Error;
 use schemas::thuban::v1 as pb;
 use schemas::thuban::v1::session_reply::Reply;
 
-use super::{End, Kind, Live, Pending, RECHECK, Watched, alarm};
+use super::{End, Kind, Live, Look, Pending, RECHECK, Watched, alarm};
 use crate::error::{Code, Problem};
 use crate::grpc::status;
 use crate::grpc::watch::{revoked, spread};
@@ -152,7 +152,7 @@ impl Live {
         {
             // While nothing is read, or nothing can be sent, silence says nothing.
             silence.heard_ms = self.shared.clock.mono_ms();
-            silence.is_asked = false;
+            silence.asked_ms = None;
         }
         if tending.alarm.as_mut().poll(cx).is_pending() {
             return None;
@@ -163,24 +163,28 @@ impl Live {
         let span = match &mut tending.silence {
             None => RECHECK,
             Some(silence) => {
-                let interval = self.shared.config.ping_interval;
-                let silent = Duration::from_millis(self.shared.clock.mono_ms().saturating_sub(silence.heard_ms));
-                if silence.is_asked && silent >= 2 * interval {
-                    return Some(End::Lost);
-                }
-                if silent >= interval && !silence.is_asked {
-                    silence.is_asked = true;
-                    silence.nonce += 1;
-                    let ping = pb::Ping { nonce: silence.nonce };
-                    self.out.put(&pb::SessionReply { request_id: 0, reply: Some(Reply::Ping(ping)) });
-                }
-                let due = if silence.is_asked { 2 * interval } else { interval };
-                due.saturating_sub(silent).max(Duration::from_millis(1))
+                let now = self.shared.clock.mono_ms();
+                let interval_ms = self.shared.config.ping_interval.as_millis() as u64;
+                let span_ms = match silence.look(now, now.saturating_sub(tending.rings_ms), interval_ms) {
+                    Look::Over => return Some(End::Refused(silent(interval_ms))),
+                    Look::Wait(span_ms) => span_ms,
+                    Look::Ask(span_ms) => {
+                        let ping = pb::Ping { nonce: silence.nonce };
+                        self.out.put(&pb::SessionReply { request_id: 0, reply: Some(Reply::Ping(ping)) });
+                        span_ms
+                    }
+                };
+                Duration::from_millis(span_ms.max(1))
             }
         };
-        tending.alarm = alarm(&self.shared, span);
+        (tending.alarm, tending.rings_ms) = alarm(&self.shared, span);
         // The new alarm is set, and what was put goes out, in another round.
         cx.waker().wake_by_ref();
         None
     }
+}
+
+/// For a client that lives after all, and reads it.
+fn silent(ms: u64) -> Problem {
+    Problem::new(Code::RequestTimeout, format!("no answer to a ping within {ms} ms; resume the session"))
 }
