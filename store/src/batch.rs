@@ -3,7 +3,7 @@
 use compute::model::{Row, Rows};
 
 use crate::row::{
-    Cell, Freezes, Instances, Kind, Namespaces, Origins, Overrides, Services, Sessions, Suspicions, Tombstones,
+    Cell, Freezes, Instances, Kind, Namespaces, Origins, Overrides, Services, Sessions, Suspicions, Tombstones, seal,
 };
 
 /// Rows of one kind. Sorted, so that two landings lock in the same order and pages are visited once.
@@ -61,9 +61,12 @@ impl<K: Kind> Sorted<K> {
 /// The cells of these rows, one row behind the other.
 pub(crate) fn put_cells<K: Kind>(rows: &[(K::Key, K::Value)]) -> Vec<Cell> {
     let mut cells = Vec::with_capacity(rows.len() * K::TABLE.width());
+    let mut scratch = Vec::new();
     for (key, value) in rows {
+        let from = cells.len();
         K::write_key(key, &mut cells);
         K::write_value(value, &mut cells);
+        seal(&mut cells, from, &mut scratch);
     }
     cells
 }
@@ -75,7 +78,7 @@ pub(crate) fn key_cells<K: Kind>(keys: &[K::Key]) -> Vec<Cell> {
 }
 
 /// How many rows a statement takes: few sizes, because each is a statement to prepare and to keep.
-pub(crate) const SIZES: [usize; 3] = [100, 10, 1];
+pub(crate) const SIZES: [usize; 4] = [1_000, 100, 10, 1];
 
 /// `rows` in pieces of [`SIZES`], the largest first.
 pub(crate) fn pieces<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {

@@ -19,13 +19,15 @@ pub(crate) enum Mismatch {
 
 /// What is still to be applied, in order.
 pub(crate) fn outstanding<'a>(applied: &[Applied], known: &'a [Migration]) -> Result<&'a [Migration], Mismatch> {
+    let highest = applied.iter().map(|had| had.number).max().unwrap_or(0);
+    if highest > known.len() as i64 {
+        let found = u32::try_from(highest).unwrap_or(u32::MAX);
+        return Err(Mismatch::Newer { found, known: known.len() as u32 });
+    }
     for (place, had) in applied.iter().enumerate() {
         if had.number != place as i64 + 1 {
             return Err(Mismatch::Foreign(format!("migration {} where {} is due", had.number, place + 1)));
         }
-    }
-    if applied.len() > known.len() {
-        return Err(Mismatch::Newer { found: applied.len() as u32, known: known.len() as u32 });
     }
     let (same, outstanding) = known.split_at(applied.len());
     for (had, ours) in applied.iter().zip(same) {

@@ -4,6 +4,7 @@
 //! dialect brings the SQL and the types of its driver, and nothing about what is in a row.
 
 mod catalog;
+mod checksum;
 mod guard;
 mod instance;
 mod mark;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use compute::model::{InstanceId, InstanceKey, Namespace, Position, Revision, Row, ServiceKey, ServiceName};
 
 pub(crate) use catalog::{Namespaces, Services};
+pub(crate) use checksum::{CHECKSUM, seal};
 pub(crate) use guard::{Freezes, Origins, Sessions};
 pub(crate) use instance::{Instances, Overrides, Suspicions, Tombstones};
 pub(crate) use mark::{MARK, mark, mark_cells};
@@ -73,11 +75,16 @@ const fn bytes(name: &'static str) -> Column {
 impl Table {
     /// In the order in which cells are written and read.
     pub(crate) fn columns(&self) -> impl Iterator<Item = Column> + Clone {
-        self.key.iter().chain(self.values).copied()
+        self.key.iter().copied().chain(self.written())
+    }
+
+    /// What a landing writes to a row that is there.
+    pub(crate) fn written(&self) -> impl Iterator<Item = Column> + Clone {
+        self.values.iter().copied().chain([CHECKSUM])
     }
 
     pub(crate) fn width(&self) -> usize {
-        self.key.len() + self.values.len()
+        self.key.len() + self.values.len() + 1
     }
 }
 
@@ -96,14 +103,16 @@ pub(crate) trait Kind: 'static {
 /// One row out of the database; what is wrong with it names table, key and column.
 pub(crate) fn decode<K: Kind>(cells: &impl Cells, names: &mut Names) -> Result<Row<K::Key, K::Value>, Wrong> {
     let mut reader = Reader { cells, names, at: 0 };
-    match K::read(&mut reader) {
-        Ok((key, value)) => Ok(Row::Put(key, value)),
-        Err(wrong) => {
-            // `at` is behind the column that was read last.
-            let column = K::TABLE.columns().nth(reader.at.saturating_sub(1)).map_or("?", |column| column.name);
-            Err(format!("table {}, key {}, column {column}: {wrong}", K::TABLE.name, shown_key(&K::TABLE, cells)))
-        }
-    }
+    let placed = |column, wrong| {
+        format!("table {}, key {}, column {column}: {wrong}", K::TABLE.name, shown_key(&K::TABLE, cells))
+    };
+    let (key, value) = K::read(&mut reader).map_err(|wrong| {
+        // `at` is behind the column that was read last.
+        placed(K::TABLE.columns().nth(reader.at.saturating_sub(1)).map_or("?", |column| column.name), wrong)
+    })?;
+    // Last: what else is wrong with a row says more.
+    checksum::check(&K::TABLE, cells, &mut names.scratch).map_err(|wrong| placed(CHECKSUM.name, wrong))?;
+    Ok(Row::Put(key, value))
 }
 
 /// A key as far as it can be shown. Of a blob only the beginning: session ids are secrets.
@@ -129,15 +138,19 @@ fn shown_key(table: &Table, cells: &impl Cells) -> String {
 
 /// The names met so far: thousands of rows share each allocation.
 #[derive(Default)]
-pub(crate) struct Names(HashMap<Namespace, HashSet<ServiceName>>);
+pub(crate) struct Names {
+    known: HashMap<Namespace, HashSet<ServiceName>>,
+    /// Room in which a checksum is made.
+    scratch: Vec<u8>,
+}
 
 impl Names {
     fn service(&mut self, namespace: &str, service: &str) -> Result<ServiceKey, Wrong> {
-        if !self.0.contains_key(namespace) {
-            self.0.insert(Namespace::new(namespace).map_err(|e| e.to_string())?, HashSet::new());
+        if !self.known.contains_key(namespace) {
+            self.known.insert(Namespace::new(namespace).map_err(|e| e.to_string())?, HashSet::new());
         }
-        let key = self.0.get_key_value(namespace).map(|(namespace, _)| namespace.clone());
-        let (Some(namespace), Some(services)) = (key, self.0.get_mut(namespace)) else {
+        let key = self.known.get_key_value(namespace).map(|(namespace, _)| namespace.clone());
+        let (Some(namespace), Some(services)) = (key, self.known.get_mut(namespace)) else {
             return Err(format!("namespace {namespace} is not known"));
         };
         if let Some(known) = services.get(service) {

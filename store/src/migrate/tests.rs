@@ -23,6 +23,9 @@ fn what_is_missing_is_applied_in_order() {
 fn a_newer_schema_is_refused_whatever_it_is_called() {
     let newer = applied(&[(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "e")]);
     assert_eq!(outstanding(&newer, KNOWN), Err(Mismatch::Newer { found: 5, known: 3 }));
+    for far in [[(99, "a")].as_slice(), &[(1, "tables"), (99, "z")]] {
+        assert_eq!(outstanding(&applied(far), KNOWN), Err(Mismatch::Newer { found: 99, known: 3 }), "{far:?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use compute::model::{LogIdentity, LogState};
 use compute::port::store::Epoch;
 
-use super::{Cell, Cells, Names, Reader, Table, Wrong, bytes, int, number};
+use super::{Cell, Cells, Names, Reader, Table, Wrong, bytes, checksum, int, number, seal};
 
 /// `epoch` has the guard's place, but is compared by hand.
 pub(crate) const MARK: Table = Table {
@@ -14,14 +14,16 @@ pub(crate) const MARK: Table = Table {
 };
 
 pub(crate) fn mark_cells(epoch: Epoch, log: &LogState) -> Vec<Cell> {
-    vec![
+    let mut cells = vec![
         int(1),
         int(epoch.0),
         Cell::Blob(log.identity.0.to_vec()),
         int(log.watermark.packed()),
         int(log.time_ms),
         int(log.rolling_hash),
-    ]
+    ];
+    seal(&mut cells, 0, &mut Vec::new());
+    cells
 }
 
 pub(crate) fn mark(cells: &impl Cells) -> Result<(Epoch, LogState), Wrong> {
@@ -35,6 +37,7 @@ pub(crate) fn mark(cells: &impl Cells) -> Result<(Epoch, LogState), Wrong> {
             time_ms: reader.u64()?,
             rolling_hash: reader.u64()?,
         };
+        checksum::check(&MARK, cells, &mut Vec::new())?;
         Ok((epoch, log))
     };
     read().map_err(|wrong: Wrong| format!("table {}: {wrong}", MARK.name))

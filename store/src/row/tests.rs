@@ -1,3 +1,5 @@
+mod fuzz;
+
 use std::fmt::Debug;
 
 use compute::model::{LogIdentity, LogState, Row, Rows};
@@ -42,6 +44,7 @@ fn held<K: Kind>(row: &Row<K::Key, K::Value>) -> Held {
     K::write_key(key, &mut cells);
     assert_eq!(cells.len(), K::TABLE.key.len());
     K::write_value(value, &mut cells);
+    seal(&mut cells, 0, &mut vec![]);
     assert_eq!(cells.len(), K::TABLE.width());
     Held(cells)
 }
@@ -169,6 +172,69 @@ fn no_flipped_bit_of_a_blob_panics() {
         }
     }
     assert!(refused > 1_000, "{refused}");
+}
+
+/// Whatever is turned in a row, a bit of a number or of a text: it does not come back as truth.
+#[test]
+fn a_turned_bit_anywhere_in_a_row_is_found() {
+    fn turned(cell: &Cell) -> Vec<Cell> {
+        match cell {
+            Cell::Int(value) => (0..64).map(|bit| Cell::Int(value ^ (1 << bit))).collect(),
+            Cell::Text(text) => (0..text.len())
+                .step_by(1 + text.len() / 32)
+                .filter_map(|at| {
+                    let mut bytes = text.as_bytes().to_vec();
+                    bytes[at] ^= 1;
+                    Some(Cell::Text(String::from_utf8(bytes).ok()?.into()))
+                })
+                .collect(),
+            // Of a long blob one in a few.
+            Cell::Blob(blob) => (0..blob.len() * 8)
+                .filter(|bit| *bit < 256 || bit.is_multiple_of(1 + blob.len() / 8))
+                .map(|bit| {
+                    let mut bytes = blob.clone();
+                    bytes[bit / 8] ^= 1 << (bit % 8);
+                    Cell::Blob(bytes)
+                })
+                .chain([Cell::Null])
+                .collect(),
+            Cell::Null => vec![Cell::Blob(vec![])],
+        }
+    }
+    fn all<K: Kind>(rows: &[Row<K::Key, K::Value>])
+    where
+        Row<K::Key, K::Value>: Debug,
+    {
+        for row in rows {
+            let whole = held::<K>(row);
+            for at in 0..whole.0.len() {
+                for cell in turned(&whole.0[at]) {
+                    let mut cells = Held(whole.0.clone());
+                    cells.0[at] = cell;
+                    assert!(decode::<K>(&cells, &mut Names::default()).is_err(), "cell {at} of {row:?}");
+                }
+            }
+        }
+    }
+    let rows = every_kind(position(77));
+    all::<Namespaces>(&rows.namespaces);
+    all::<Services>(&rows.services);
+    all::<Instances>(&rows.instances);
+    all::<Overrides>(&rows.overrides);
+    all::<Tombstones>(&rows.tombstones);
+    all::<Sessions>(&rows.sessions);
+    all::<Suspicions>(&rows.suspicions);
+    all::<Freezes>(&rows.freezes);
+    all::<Origins>(&rows.origins);
+    let whole = mark_cells(Epoch(3), &log_state(LogIdentity([9; 16]), 5));
+    // The first column is always 1.
+    for at in 1..whole.len() {
+        for cell in turned(&whole[at]) {
+            let mut cells = whole.clone();
+            cells[at] = cell;
+            assert!(mark(&Held(cells.clone())).is_err(), "{cells:?}");
+        }
+    }
 }
 
 #[test]

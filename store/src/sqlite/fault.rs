@@ -47,7 +47,7 @@ pub(super) fn told(path: &Path, error: &sqlx::Error) -> String {
         (Fault::Busy, _) => format!("{path} is locked by another program: end that program"),
         (Fault::Full, _) => {
             format!(
-                "no room for {path}: free space on its disk, or raise its limit; nothing is lost, and it goes on then"
+                "no room for {path}: free space on its disk, or raise its limit; nothing that was acknowledged is lost"
             )
         }
         (Fault::Corrupt, _) => {

@@ -127,7 +127,7 @@ fn upsert(table: &Table, columns: &str, rows: usize) -> String {
     let name = table.name;
     let key = key(table);
     let values = marks(table.width(), rows);
-    let set: Vec<String> = table.values.iter().map(|column| format!("{0} = excluded.{0}", column.name)).collect();
+    let set: Vec<String> = table.written().map(|column| format!("{0} = excluded.{0}", column.name)).collect();
     let (set, guard) = (set.join(", "), table.guard);
     format!(
         "INSERT INTO {name} ({columns}) VALUES {values} ON CONFLICT ({key}) DO UPDATE SET {set} \

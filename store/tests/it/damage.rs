@@ -64,6 +64,15 @@ async fn a_spoilt_row_is_told_by_table_and_key() {
         ("UPDATE presence_session SET epoch = 99999999999", "column epoch"),
         ("UPDATE presence_origin SET gaps = x'120109' WHERE node = 0", "table presence_origin, key 0, column gaps"),
         ("UPDATE presence_mark SET watermark = -1", "table presence_mark"),
+        ("UPDATE presence_mark SET time_ms = time_ms + 1", "table presence_mark: the row is "),
+        (
+            "UPDATE presence_instance SET registered_at_ms = registered_at_ms + 1 WHERE id = 'ttl'",
+            "table presence_instance, key default/service-000001/ttl, column checksum: the row is ",
+        ),
+        (
+            "UPDATE presence_namespace SET namespace = 'defaulu' WHERE namespace = 'default'",
+            "table presence_namespace, key defaulu, column checksum: ",
+        ),
         ("DROP TABLE presence_freeze", "presence_freeze"),
     ] {
         let place = Place::new();
@@ -71,6 +80,25 @@ async fn a_spoilt_row_is_told_by_table_and_key() {
         place.meddle(sql).await;
         let Err(ReadError::Unusable(text)) = store.load().await else { panic!("{sql}: loaded") };
         assert!(text.contains("presence.db") && text.contains(told), "{sql}: {text}");
+    }
+}
+
+/// SQLite itself does not mind: it is a good page with another row.
+#[tokio::test]
+async fn a_bit_that_a_disk_turned_is_not_served() {
+    let place = Place::new();
+    let (store, _) = place.landed(every_kind(position(1))).await;
+    store.close().await;
+    let mut bytes = fs::read(place.file()).unwrap();
+    let host = b"10.0.";
+    let at: Vec<usize> = (0..bytes.len() - host.len()).filter(|at| bytes[*at..].starts_with(host)).collect();
+    assert!(!at.is_empty(), "no host is in the file");
+    at.iter().for_each(|at| bytes[*at + 3] ^= 1);
+    fs::write(place.file(), bytes).unwrap();
+    let store = place.open().await;
+    let Err(ReadError::Unusable(text)) = store.load().await else { panic!("another host was loaded") };
+    for word in ["presence.db", "table presence_instance, key ", "it is damaged; restore the store from a copy"] {
+        assert!(text.contains(word), "{text}");
     }
 }
 

@@ -1,6 +1,7 @@
 -- What apply reads, as rows. Revisions and positions are packed in 64 bits of which the highest is 0, so they compare
 -- as they are; other 64-bit numbers keep their bits. Blobs are messages of thuban.change.v1. Names have the same bytes
 -- or are different names: BINARY is the collation throughout.
+-- The checksum is XXH3-64 of all other cells of its row, as the program reads them: a disk that turns a bit is found out.
 
 -- Up to where the log has landed, and who may land: at most one row.
 CREATE TABLE presence_mark (
@@ -9,7 +10,8 @@ CREATE TABLE presence_mark (
     log_identity BLOB NOT NULL CHECK (length(log_identity) = 16),
     watermark INTEGER NOT NULL,
     time_ms INTEGER NOT NULL,
-    rolling_hash INTEGER NOT NULL
+    rolling_hash INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
 );
 
 CREATE TABLE presence_namespace (
@@ -17,6 +19,7 @@ CREATE TABLE presence_namespace (
     revision INTEGER NOT NULL,
     created_at_ms INTEGER NOT NULL,
     settings BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
     PRIMARY KEY (namespace)
 );
 
@@ -31,6 +34,7 @@ CREATE TABLE presence_service (
     settings BLOB NOT NULL,
     -- NULL: no instance was ever removed.
     last_removal BLOB,
+    checksum INTEGER NOT NULL,
     PRIMARY KEY (namespace, service)
 );
 
@@ -46,6 +50,7 @@ CREATE TABLE presence_instance (
     provider BLOB NOT NULL,
     health BLOB NOT NULL,
     operator BLOB,
+    checksum INTEGER NOT NULL,
     PRIMARY KEY (namespace, service, id)
 );
 
@@ -59,6 +64,7 @@ CREATE TABLE presence_override (
     operator BLOB NOT NULL,
     -- For this life of this provider only; NULL: for whoever comes.
     only_for BLOB,
+    checksum INTEGER NOT NULL,
     PRIMARY KEY (namespace, service, id)
 );
 
@@ -68,6 +74,7 @@ CREATE TABLE presence_tombstone (
     id TEXT NOT NULL,
     generation INTEGER NOT NULL,
     revision INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
     PRIMARY KEY (namespace, service, id)
 );
 
@@ -79,6 +86,7 @@ CREATE TABLE presence_session (
     grace_ms INTEGER NOT NULL,
     opened_at_ms INTEGER NOT NULL,
     client TEXT NOT NULL,
+    checksum INTEGER NOT NULL,
     PRIMARY KEY (session)
 );
 
@@ -90,6 +98,7 @@ CREATE TABLE presence_suspicion (
     revision INTEGER NOT NULL,
     age_ms INTEGER NOT NULL,
     cause BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
     PRIMARY KEY (namespace, service, id)
 );
 
@@ -103,6 +112,7 @@ CREATE TABLE presence_freeze (
     since_ms INTEGER NOT NULL,
     lapsed INTEGER NOT NULL,
     of INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
     PRIMARY KEY (scope_node, namespace, service)
 );
 
@@ -113,5 +123,6 @@ CREATE TABLE presence_origin (
     highest INTEGER NOT NULL,
     -- As an OriginRow.
     gaps BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
     PRIMARY KEY (node)
 );
