@@ -19,6 +19,7 @@ use crate::place::{Place, append, read_all};
 struct Disk(tempfile::TempDir);
 
 impl Disk {
+    /// `None`, and a loud line, where nobody may make one; in CI that is a failure.
     fn of(bytes: u64) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let size = format!("size={bytes}");
@@ -27,7 +28,16 @@ impl Disk {
             .arg(directory.path())
             .stderr(std::process::Stdio::null())
             .status();
-        made.is_ok_and(|status| status.success()).then_some(Self(directory))
+        if made.is_ok_and(|status| status.success()) {
+            return Some(Self(directory));
+        }
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no disk can be mounted: full disks are not tested");
+        // Past what the test harness swallows.
+        let _ = writeln!(
+            std::io::stderr(),
+            "\n*** SKIPPED: only root may mount a small disk, a full one is not tested ***"
+        );
+        None
     }
 
     /// Takes all the space that is left.
