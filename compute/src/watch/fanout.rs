@@ -200,6 +200,12 @@ impl<K: Clone + Eq + Hash, X: Default, M> Fanout<K, X, M> {
         }
     }
 
+    /// Topics that wait for the next round.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        lock(&self.queue).touched.len()
+    }
+
     /// Tells everybody who follows what was touched since the last round. Not to be dropped half-way.
     pub(super) async fn round(&self) -> Told {
         let (touched, cover) = self.begin_round();
