@@ -89,6 +89,11 @@ impl LocalLog {
         Ok(Arc::new(Self { identity, generation, appends, chores, shown, writer }))
     }
 
+    /// Of which life it is.
+    pub fn generation(&self) -> LogGeneration {
+        self.generation
+    }
+
     /// Writes what was handed over, and closes the file. Whoever still uses the log is told that it is closed.
     pub async fn close(&self) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();

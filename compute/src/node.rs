@@ -3,6 +3,7 @@
 //! A write goes: front door -> [`Link`] -> applier (decides, gathers a frame) -> change log -> applier (applies,
 //! publishes, answers) -> lander -> store.
 
+mod adopt;
 mod applier;
 mod bootstrap;
 mod calls;
@@ -23,6 +24,7 @@ use crate::port::{Chance, ChangeLog, Clock, Journal, PresenceStore, Prober};
 use crate::registry::{Inner, Registry};
 use crate::watch::{Company, Hub};
 
+pub use adopt::{adopt, raised};
 pub use bootstrap::StartError;
 pub use link::{Counted, Freezing, Link, NodeStatus, Readiness};
 
@@ -86,7 +88,7 @@ pub enum Failure {
 
 /// Boots a node; when this returns it is ready.
 pub async fn start(parts: Parts, config: Config) -> Result<Node, StartError> {
-    let booted = bootstrap::boot(&parts.store, &parts.log, &parts.clock).await?;
+    let booted = bootstrap::boot(&parts.store, &parts.log, &parts.clock, parts.journal.as_ref()).await?;
     let me = NodeIncarnation(parts.chance.number());
     let directory = Arc::new(Directory::new(config.selected));
     // A node among others is one whose log they share: there is no such log yet.

@@ -178,6 +178,11 @@ impl Admission {
     }
 
     /// True when callers need a token.
+    /// How many tokens there are now; `None`: none is asked for.
+    pub fn token_count(&self) -> Option<usize> {
+        self.shared.tokens.as_ref().map(|tokens| tokens.load().len())
+    }
+
     pub fn asks_for_tokens(&self) -> bool {
         self.shared.tokens.is_some()
     }

@@ -17,13 +17,13 @@ pub enum OpenError {
     NewerSchema { path: PathBuf, found: u32, known: u32 },
     #[error("{} is no change log: {why}; name another file", path.display())]
     NotALog { path: PathBuf, why: String },
-    #[error("the change log {} is damaged: {why}; restore it, or move it away to begin a new log", path.display())]
+    #[error("the change log {} is damaged: {why}", path.display())]
     Corrupt { path: PathBuf, why: String },
     #[error("there is no change log {}, where log {wanted} should be", path.display())]
     Missing { path: PathBuf, wanted: LogIdentity },
     #[error("the change log {} is log {found}, and not log {wanted}", path.display())]
     OtherLog { path: PathBuf, found: LogIdentity, wanted: LogIdentity },
-    #[error("the disk of the change log {} is full: {why}", path.display())]
+    #[error("the disk of the change log {} is full: {why}; free space on it, and start again", path.display())]
     Full { path: PathBuf, why: String },
     #[error("the change log {} could not be opened: {why}", path.display())]
     Io { path: PathBuf, why: String },

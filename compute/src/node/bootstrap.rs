@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::Position;
 use crate::port::change_log::{Bounds, LogReadError};
 use crate::port::store::{Epoch, LandError, ReadError};
-use crate::port::{ChangeLog, Clock, PresenceStore};
+use crate::port::{ChangeLog, Clock, Journal, PresenceStore};
 use crate::state::{LoadError, LogBroken, State};
 
 /// Frames read at once while replaying.
@@ -22,15 +22,13 @@ pub enum StartError {
     Log(#[from] LogReadError),
     #[error("the rows in the store contradict each other: {0}; restore the store from a backup")]
     Rows(#[from] LoadError),
-    #[error("the change log is broken: {0}; restore it from a backup")]
+    #[error("the change log is broken: {0}")]
     Broken(#[from] LogBroken),
     #[error(
         "the store belongs to log {store} and the log is {log}: they are not a pair; point --store and --log at files of one node"
     )]
     Unpaired { store: crate::model::LogIdentity, log: crate::model::LogIdentity },
-    #[error(
-        "the store has landed {landed} and the log ends at {last}: the log has lost its end; restore it from a backup"
-    )]
+    #[error("the store has landed {landed} and the log ends at {last}: the log has lost its end")]
     LogLost { landed: Position, last: Position },
     #[error(
         "the log starts behind {trimmed} and the store has landed only {landed}: what is between is lost; restore the store from a backup"
@@ -50,6 +48,7 @@ pub(super) async fn boot(
     store: &Arc<dyn PresenceStore>,
     log: &Arc<dyn ChangeLog>,
     clock: &Arc<dyn Clock>,
+    journal: Option<&Arc<dyn Journal>>,
 ) -> Result<Booted, StartError> {
     let started = clock.mono_ms();
     let identity = log.bounds().await?.identity;
@@ -66,7 +65,8 @@ pub(super) async fn boot(
     // The end as it is after the load: whatever was acknowledged before this node answers is in it.
     let bounds = log.bounds().await?;
     let bounds = Bounds { trimmed: counted(bounds.trimmed), last: counted(bounds.last), ..bounds };
-    if bounds.last < landed {
+    // A log that took a lost one's place may have no frame yet: the watermark is where it begins.
+    if bounds.last < landed && landed.offset() > 0 {
         return Err(StartError::LogLost { landed, last: bounds.last });
     }
     if bounds.trimmed > landed {
@@ -75,7 +75,10 @@ pub(super) async fn boot(
     let mut frames = 0;
     while state.position() < bounds.last {
         for entry in log.read(state.position(), REPLAY_FRAMES).await? {
-            state.apply(&entry)?;
+            let applied = state.apply(&entry)?;
+            if let Some(journal) = journal {
+                journal.record(&entry, &applied.verdicts);
+            }
             frames += 1;
         }
     }

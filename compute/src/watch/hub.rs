@@ -182,7 +182,7 @@ impl Hub {
         let meters = &self.meters;
         let after = |told: fanout::Told, span_ms: u64| {
             meters.merged.increment(told.merged);
-            meters.window_ms.set(span_ms as f64);
+            meters.window.set(span_ms as f64 / 1_000.0);
         };
         self.fanout.run(&*clock, after).await;
     }

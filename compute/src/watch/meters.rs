@@ -5,7 +5,7 @@ use metrics::{Counter, Gauge, counter, gauge};
 pub(super) struct Meters {
     pub(super) watchers: Gauge,
     pub(super) dirty: Gauge,
-    pub(super) window_ms: Gauge,
+    pub(super) window: Gauge,
     pub(super) history_records: Gauge,
     pub(super) history_bytes: Gauge,
     /// Told to watchers.
@@ -24,7 +24,7 @@ impl Meters {
         Self {
             watchers: gauge!("thuban_watchers"),
             dirty: gauge!("thuban_watch_slots_dirty"),
-            window_ms: gauge!("thuban_watch_window_ms"),
+            window: gauge!("thuban_watch_window_seconds"),
             history_records: gauge!("thuban_watch_history_records"),
             history_bytes: gauge!("thuban_watch_history_bytes"),
             deltas: counter!("thuban_watch_deltas_total"),

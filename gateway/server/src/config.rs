@@ -2,7 +2,7 @@
 //!
 //! It is read and checked as a whole before anything starts, and everything that is wrong is told at once: which key,
 //! which value, where it came from, what is allowed. Unknown keys and variables are wrong too: a typing error must not
-//! silently mean the default.
+//! silently mean the default. Only the variables that Kubernetes makes of a Service named `thuban` are passed over.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -36,11 +36,13 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) store: PathBuf,
     pub(crate) log: PathBuf,
+    /// The change log is lost, and a new one takes its place.
+    pub(crate) adopt_store: bool,
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
+    pub(crate) hosts: gateway::http::Hosts,
     pub(crate) logging: Logging,
     pub(crate) check_allow: Vec<IpNet>,
-    pub(crate) hosts: gateway::http::Hosts,
     pub(crate) tls: gateway::listen::Tls,
     pub(crate) listen: gateway::listen::Config,
     pub(crate) admission: gateway::admission::Config,
@@ -108,7 +110,7 @@ fn verdict(config: Result<Config, Wrongs>) -> ExitCode {
     match verified {
         Ok(()) => ExitCode::SUCCESS,
         Err(wrongs) => {
-            eprintln!("error: {wrongs}");
+            crate::logging::complain(format_args!("error: {wrongs}"));
             ExitCode::from(2)
         }
     }

@@ -35,7 +35,10 @@ impl Ending {
             Self::Configuration(_) | Self::Tokens(_) => 2,
             Self::Home(HomeError::Unmade { .. } | HomeError::Unopened { .. }) => 2,
             Self::Door(BindError::Certificate { .. }) => 2,
-            Self::Door(BindError::Address { .. }) => 3,
+            Self::Door(error @ BindError::Address { .. }) => {
+                // An address that is not this machine's, or a port that is not this user's, waits for no other process.
+                if error.is_in_use() { 3 } else { 2 }
+            }
             Self::Home(HomeError::Held { .. } | HomeError::Unlocked { .. }) | Self::Durable(_) => 4,
         })
     }

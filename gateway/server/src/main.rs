@@ -14,6 +14,7 @@ mod shutdown;
 mod vitals;
 mod wire;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use cli::{Cli, Command, Configuration};
@@ -28,7 +29,8 @@ fn main() -> ExitCode {
         Command::Config { what: Configuration::Print(flags) } => config::print(&flags),
         Command::Config { what: Configuration::Check(flags) } => config::check(&flags),
         Command::Version => {
-            println!("thuban {}", env!("CARGO_PKG_VERSION"));
+            // Whoever asked may not listen any more.
+            let _ = writeln!(std::io::stdout(), "thuban {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
         Command::Client(command) => client::run(*command),

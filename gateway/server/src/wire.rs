@@ -18,7 +18,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::chance::SystemChance;
-use crate::config::{self, Config, Environment, Flags};
+use crate::config::{self, Config, Environment, Flags, Loaded, Settings};
 use crate::doors::{Doors, Stage};
 use crate::durable::Durable;
 use crate::ending::Ending;
@@ -34,15 +34,16 @@ const THREADS_TIMEOUT: Duration = Duration::from_secs(2);
 const LAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn serve(flags: &Flags) -> ExitCode {
-    let config = match config::load(flags, &Environment::of_process()).config {
+    let Loaded { settings, config } = config::load(flags, &Environment::of_process());
+    let config = match config {
         Ok(config) => config,
         Err(wrongs) => {
-            eprintln!("error: {wrongs}");
+            logging::complain(format_args!("error: {wrongs}"));
             return Ending::from(wrongs).code();
         }
     };
     logging::start(&config.logging);
-    match run(config) {
+    match run(config, &settings) {
         Ok(()) => {
             tracing::info!("stopped");
             ExitCode::SUCCESS
@@ -54,16 +55,16 @@ pub(crate) fn serve(flags: &Flags) -> ExitCode {
     }
 }
 
-fn run(config: Config) -> Result<(), Ending> {
+fn run(config: Config, settings: &Settings) -> Result<(), Ending> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("thuban").build();
     let runtime = runtime.map_err(|error| Ending::Machine(format!("no runtime: {error}")))?;
-    let ended = runtime.block_on(live(config));
+    let ended = runtime.block_on(live(config, settings));
     runtime.shutdown_timeout(THREADS_TIMEOUT);
     ended
 }
 
 /// The node's life.
-async fn live(mut config: Config) -> Result<(), Ending> {
+async fn live(mut config: Config, settings: &Settings) -> Result<(), Ending> {
     let mut signals = Signals::listen().map_err(|error| Ending::Machine(format!("no signals: {error}")))?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), node = %config.node.name, "starting");
     let clock: Arc<dyn Clock> = SystemClock::new();
@@ -71,9 +72,13 @@ async fn live(mut config: Config) -> Result<(), Ending> {
     config::verify(&config, &clock).await?;
     let _home = Home::take(&config.data_dir)?;
     let recorder = vitals::record().map_err(|error| Ending::Machine(format!("no metrics: {error}")))?;
+    vitals::show_limits(settings, &config);
     let _upkeep = upkeep(recorder.clone());
     let chance: Arc<dyn Chance> = Arc::new(SystemChance);
     let admission = Admission::open(config.admission.clone(), Arc::clone(&clock)).await?;
+    if admission.token_count() == Some(0) {
+        tracing::warn!("the token file has no token: nobody may call this node until it has one");
+    }
     let stage = Stage::new(Arc::clone(&clock), "opening the doors");
     let doors = Doors::bind(&config, &clock, &stage).await?;
     let booted = signals.unless(boot(&config, &clock, &chance, &stage)).await;

@@ -101,6 +101,15 @@ struct Checked {
     /// For the answer to a probe
     #[arg(long, value_name = "MS")]
     check_timeout_ms: Option<u32>,
+    /// Failed probes in a row that make it unhealthy
+    #[arg(long, value_name = "COUNT")]
+    check_failures: Option<u32>,
+    /// Good probes in a row that make it healthy again
+    #[arg(long, value_name = "COUNT")]
+    check_successes: Option<u32>,
+    /// Port to probe; without it the instance's own
+    #[arg(long, value_name = "PORT")]
+    check_port: Option<u16>,
 }
 
 /// How a turn of keeping alive ended.
@@ -166,6 +175,9 @@ impl Register {
                 .with(name, value)
                 .with_some("interval_ms", checked.check_interval_ms)
                 .with_some("timeout_ms", checked.check_timeout_ms)
+                .with_some("failures", checked.check_failures)
+                .with_some("successes", checked.check_successes)
+                .with_some("port", checked.check_port)
                 .into_value()
         });
         Object::new()

@@ -28,6 +28,7 @@ pub(super) fn check(settings: &Settings, environment: &Environment, wrongs: &mut
     let data_dir = checking.data_dir(environment);
     let store = checking.file("store", "sqlite:", "this build has only sqlite", data_dir.as_deref());
     let log = checking.file("log", "local:", "this build has only local", data_dir.as_deref());
+    let adopt_store = checking.switch("adopt_store");
     let tls = checking.tls();
     let token_file = checking.readable("token_file");
     let (http, grpc) = (checking.address("http"), checking.address("grpc"));
@@ -47,6 +48,7 @@ pub(super) fn check(settings: &Settings, environment: &Environment, wrongs: &mut
         data_dir: data_dir?,
         store: store?,
         log: log?,
+        adopt_store,
         http: http?,
         grpc: grpc?,
         hosts: hosts?,
@@ -249,6 +251,10 @@ impl Checking<'_> {
         let mut networks = Vec::new();
         for word in setting.words.iter().filter(|word| !word.is_empty()) {
             match word.parse::<IpNet>().or_else(|_| word.parse::<IpAddr>().map(IpNet::from)) {
+                Ok(network) if is_link_local(network) => {
+                    let allowed = format!("no link-local network such as {network}: those are never probed");
+                    return self.wrong("check_allow", &setting, allowed);
+                }
                 Ok(network) => networks.push(network),
                 Err(_) => return self.wrong("check_allow", &setting, "networks such as 10.0.0.0/8 or fc00::/7"),
             }
@@ -281,10 +287,10 @@ impl Checking<'_> {
         let idle_timeout = self.millis("idle_timeout_ms");
         let streams_max = self.count("streams_max").and_then(|count| u32::try_from(count).ok());
         let drain_timeout = self.millis("drain_timeout_ms");
-        let reread = self.millis("reread_ms");
-        Some(gateway::listen::Config {
         let unread_timeout = self.millis("unread_timeout_ms");
         let (unsent, share) = (self.count("unsent_bytes_max"), self.count("connection_unsent_bytes_max"));
+        let reread = self.millis("reread_ms");
+        Some(gateway::listen::Config {
             connections_max: connections_max?,
             header_bytes_max: header_bytes_max?,
             headers_max: headers_max?,
@@ -292,10 +298,10 @@ impl Checking<'_> {
             idle_timeout: idle_timeout?,
             streams_max: streams_max?,
             drain_timeout: drain_timeout?,
-            reread: reread?,
-            ..base
             unread_timeout: unread_timeout?,
             unsent: Budget::of_unsent_bytes(unsent?, share?),
+            reread: reread?,
+            ..base
         })
     }
 
@@ -304,25 +310,23 @@ impl Checking<'_> {
         let writes_max = self.count("writes_max");
         let renewals_max = self.count("renewals_max");
         let waiting_max = self.count("waiting_max");
-        let reread = self.settings.get("reread_ms").and_then(|setting| setting.words.last()?.parse().ok());
-        Some(gateway::admission::Config {
         let bodies = self.bodies();
         let watched_names_max = self.count("watched_names_max");
         let connection_names_max = self.count("connection_names_max");
+        let reread = self.settings.get("reread_ms").and_then(|setting| setting.words.last()?.parse().ok());
+        Some(gateway::admission::Config {
             tokens,
             in_flight_max: in_flight_max?,
             writes_max: writes_max?,
             renewals_max: renewals_max?,
             waiting_max: waiting_max?,
-            reread: Duration::from_millis(reread?),
-        })
             bodies: bodies?,
             watched_names_max: watched_names_max?,
             connection_names_max: connection_names_max?,
+            reread: Duration::from_millis(reread?),
+        })
     }
 
-    fn node(&mut self) -> Option<compute::node::Config> {
-        let name = self.node_name();
     fn bodies(&mut self) -> Option<BodyLimits> {
         let (unfinished_max, share_max) = (self.count("bodies_max"), self.count("connection_bodies_max"));
         let (bytes_max, grace) = (self.count("body_bytes_max"), self.millis("body_grace_ms"));
@@ -336,6 +340,8 @@ impl Checking<'_> {
         })
     }
 
+    fn node(&mut self) -> Option<compute::node::Config> {
+        let name = self.node_name();
         let probes_max = self.count("probes_max");
         let unlanded_max = self.count("unlanded_max");
         let sessions_max = self.count("sessions_max");
@@ -387,6 +393,14 @@ pub(super) fn host_name() -> Option<String> {
 fn is_file(file: &std::fs::File) -> std::io::Result<()> {
     let is_folder = file.metadata()?.is_dir();
     if is_folder { Err(std::io::ErrorKind::IsADirectory.into()) } else { Ok(()) }
+}
+
+/// Nothing in it is ever probed, whatever is allowed; a larger network around it may be named.
+fn is_link_local(network: IpNet) -> bool {
+    match network.network().to_canonical() {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
 }
 
 fn is_any(ip: IpAddr) -> bool {

@@ -37,11 +37,15 @@ fn text(path: &Path) -> Result<String, String> {
 fn parse(path: &Path, text: &str, wrongs: &mut Vec<Wrong>) -> Said {
     let mut reading = Reading { path, text, wrongs, said: Said::new() };
     let (table, errors) = DeTable::parse_recoverable(text);
+    let is_broken = !errors.is_empty();
     for error in errors {
         reading.wrong(error.span().unwrap_or_default(), error.message().to_owned());
     }
     for (name, value) in table.get_ref() {
-        reading.key(name.get_ref(), value.get_ref(), name.span());
+        // What the parser took for a key where it lost its way is none.
+        if !is_broken || keys::find(name.get_ref()).is_some() {
+            reading.key(name.get_ref(), value.get_ref(), name.span());
+        }
     }
     reading.said
 }

@@ -97,6 +97,8 @@ pub(super) const KEYS: &[Key] = &[
         "Where presence lands: sqlite:PATH"),
     key("log", Kind::Text, Preset::Found("local:log.sqlite in the data directory"), NODE,
         "The change log: local:PATH"),
+    key("adopt_store", Kind::Switch, Preset::Value("false"), NODE,
+        "Once, when the change log is lost for good: go on from what has landed in the store, with a new log"),
     key("http", Kind::Address, Preset::Value("127.0.0.1:7800"), ADDRESSES,
         "HTTP API, /docs, /metrics; port 0 picks a free one"),
     key("grpc", Kind::Address, Preset::Value("127.0.0.1:7801"), ADDRESSES,
@@ -140,8 +142,6 @@ pub(super) const KEYS: &[Key] = &[
         "Renewals under way at once, counted by themselves"),
     key("waiting_max", MANY, Preset::Value("16384"), LIMITS,
         "Waiting reads and open streams"),
-    key("unlanded_max", Kind::Count { min: 1_000, max: 100_000_000 }, Preset::Value("2000000"), LIMITS,
-        "Changes that may wait for the store; beyond it new work is refused"),
     key("bodies_max", MANY, Preset::Value("32768"), LIMITS,
         "Requests whose body has not come whole"),
     key("connection_bodies_max", MANY, Preset::Value("128"), LIMITS,
@@ -162,6 +162,8 @@ pub(super) const KEYS: &[Key] = &[
         "Names of services in all gRPC watches"),
     key("connection_names_max", MANY, Preset::Value("100000"), LIMITS,
         "Names of services in the gRPC watches of one connection"),
+    key("unlanded_max", Kind::Count { min: 1_000, max: 100_000_000 }, Preset::Value("2000000"), LIMITS,
+        "Changes that may wait for the store; beyond it new work is refused"),
     key("sessions_max", Kind::Count { min: 1, max: 10_000_000 }, Preset::Value("200000"), LIMITS,
         "Sessions of this node; beyond it no more are opened"),
     key("streams_max", Kind::Count { min: 1, max: 100_000 }, Preset::Value("1024"), LIMITS,
@@ -196,5 +198,7 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
 /// The known name that is most like `name`, if one is at all.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let like = |other: &&str| strsim::damerau_levenshtein(name, other);
-    known.min_by_key(like).filter(|best| like(best) <= (name.len() / 3).max(2))
+    // What all of them begin with makes none of them more alike.
+    let length = name.strip_prefix("THUBAN_").unwrap_or(name).len();
+    known.min_by_key(like).filter(|best| like(best) <= (length / 3).max(1))
 }

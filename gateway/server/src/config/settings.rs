@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::file;
 use super::flags::Flags;
-use super::keys::{DOORS, KEYS, Key, Preset, TRANSPORTS, nearest};
+use super::keys::{DOORS, KEYS, Key, Kind, Preset, TRANSPORTS, nearest};
 use super::wrong::Wrong;
 
 /// Where a value comes from.
@@ -82,6 +82,14 @@ impl Settings {
         Self { said }
     }
 
+    /// Every limit that is a number, by its key.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        KEYS.iter().filter(|key| matches!(key.kind, Kind::Count { .. })).filter_map(|key| {
+            let limit = self.get(key.name)?.words.last()?.parse().ok()?;
+            Some((key.name, limit))
+        })
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Setting> {
         self.said.get(name)
     }
@@ -110,6 +118,9 @@ fn variables(environment: &Environment, wrongs: &mut Vec<Wrong>) -> Said {
         if !name.starts_with(PREFIX) || name.starts_with(CLIENT_PREFIX) || name == CONFIG_VARIABLE {
             continue;
         }
+        if is_of_kubernetes(&name) {
+            continue;
+        }
         let Some(value) = value.to_str() else {
             wrongs.push(Wrong::Rule(format!("the variable {name} is not UTF-8")));
             continue;
@@ -126,6 +137,23 @@ fn variables(environment: &Environment, wrongs: &mut Vec<Wrong>) -> Said {
         }
     }
     said
+}
+
+/// What Kubernetes gives every container of a namespace that has a Service named `thuban`: where that Service is.
+fn is_of_kubernetes(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(PREFIX) else { return false };
+    if rest == "SERVICE_HOST" || rest == "SERVICE_PORT" || rest == "PORT" {
+        return true;
+    }
+    // The name of a port of the Service.
+    if let Some(port) = rest.strip_prefix("SERVICE_PORT_") {
+        return !port.is_empty();
+    }
+    let Some((port, rest)) = rest.strip_prefix("PORT_").and_then(|rest| rest.split_once('_')) else { return false };
+    let (protocol, part) = rest.split_once('_').map_or((rest, None), |(protocol, part)| (protocol, Some(part)));
+    port.parse::<u16>().is_ok()
+        && ["TCP", "UDP", "SCTP"].contains(&protocol)
+        && part.is_none_or(|part| ["PROTO", "PORT", "ADDR"].contains(&part))
 }
 
 /// `door.nacos.http` of `THUBAN_DOOR_NACOS_HTTP`.

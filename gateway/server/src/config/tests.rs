@@ -1,3 +1,4 @@
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
@@ -109,8 +110,6 @@ fn lists_come_as_repeated_flags_or_with_commas() {
 }
 
 #[test]
-fn everything_wrong_is_told_at_once() {
-#[test]
 fn a_listener_on_loopback_goes_by_names_that_it_was_told() {
     use gateway::http::Hosts;
     let named = |names: &[&str]| Hosts::Named(names.iter().map(|name| (*name).into()).collect());
@@ -141,6 +140,8 @@ fn a_broken_file_is_told_once() {
     }
 }
 
+#[test]
+fn everything_wrong_is_told_at_once() {
     let found = wrongs(
         &["--http", "nonsense", "--log-format", "xml"],
         &[("THUBAN_PROBES_MAX", "0"), ("THUBAN_HTPP", "127.0.0.1:1")],
@@ -241,6 +242,44 @@ fn variables_of_the_client_are_not_ours() {
     assert_eq!(wrongs(&[], &[("THUBAN_CLIENT_SERVER", "http://h"), ("THUBANX", "1")], None), [""; 0]);
 }
 
+#[test]
+fn variables_that_kubernetes_makes_of_a_service_are_passed_over() {
+    let made = [
+        "SERVICE_HOST",
+        "SERVICE_PORT",
+        "SERVICE_PORT_HTTP",
+        "PORT",
+        "PORT_7900_TCP",
+        "PORT_7900_TCP_PROTO",
+        "PORT_7900_TCP_PORT",
+        "PORT_7900_TCP_ADDR",
+        "PORT_53_UDP",
+        "PORT_9_SCTP_ADDR",
+    ];
+    for name in made.map(|name| format!("THUBAN_{name}")) {
+        assert_eq!(wrongs(&[], &[(&name, "tcp://10.96.0.7:7900")], None), [""; 0], "{name}");
+    }
+    let ours = [
+        "SERVICE",
+        "SERVICE_HOSTS",
+        "SERVICE_HOST_HTTP",
+        "SERVICE_PORT_",
+        "SERVICE_PORTS",
+        "PORTS",
+        "PORT_",
+        "PORT_TCP",
+        "PORT_7900",
+        "PORT_70000_TCP",
+        "PORT_7900_HTTP",
+        "PORT_7900_TCP_NAME",
+        "PORT_7900_TCP_",
+        "HTTP_PORT",
+    ];
+    for name in ours.map(|name| format!("THUBAN_{name}")) {
+        wrong(&[], &[(&name, "1")], None, &["unknown key", &name]);
+    }
+}
+
 /// What is printed is a file that comes to the same again, and says of each value where it was from.
 #[test]
 fn what_is_printed_can_be_read_again() {
@@ -287,4 +326,7 @@ fn the_nearest_name_is_near() {
     assert_eq!(nearest("htpp", known()), Some("http"));
     assert_eq!(nearest("datadir", known()), Some("data_dir"));
     assert_eq!(nearest("something_else", known()), None);
+    assert_eq!(nearest("foo", ["log", "doors"].into_iter()), None);
+    assert_eq!(nearest("THUBAN_FOO", ["THUBAN_LOG", "THUBAN_GRPC"].into_iter()), None);
+    assert_eq!(nearest("THUBAN_LGO", ["THUBAN_LOG", "THUBAN_GRPC"].into_iter()), Some("THUBAN_LOG"));
 }

@@ -93,6 +93,9 @@ async fn leases_of_each_kind_can_be_asked_for() {
     let tcp = lease(&["--check-tcp", "--check-interval-ms", "60000"]).await;
     assert_eq!((&tcp["kind"], &tcp["check"]["tcp"]), (&json!("checked"), &json!(true)));
     assert_eq!(tcp["check"]["interval_ms"], 60_000);
+    let tuned = ["--check-http", "/health", "--check-failures", "5", "--check-successes", "4", "--check-port", "81"];
+    let tuned = lease(&tuned).await["check"].clone();
+    assert_eq!((&tuned["failures"], &tuned["successes"], &tuned["port"]), (&json!(5), &json!(4), &json!(81)));
     assert_eq!(lease(&["--check-http", "/health"]).await["check"]["http"], "/health");
     assert_eq!(lease(&["--check-grpc"]).await["check"]["grpc"], "");
     assert_eq!(lease(&["--check-grpc", "a.B"]).await["check"]["grpc"], "a.B");

@@ -34,6 +34,47 @@ async fn a_port_in_use_names_door_and_option() {
     }
 }
 
+/// No process holds it: to wait for one would not help.
+#[tokio::test]
+async fn an_address_of_another_machine_is_a_wrong_configuration() {
+    let home = Home::new();
+    let folder = home.folder().display().to_string();
+    for (option, other) in [("--http", "--grpc"), ("--grpc", "--http")] {
+        let serve = ["serve", "--data-dir", &folder, "--insecure", option, "192.0.2.1:7", other, "127.0.0.1:0"];
+        run(&serve).await.with(2, &["can't listen on 192.0.2.1:7", option]);
+    }
+}
+
+/// The kernel's signal for a file that is too large ends who does not hear it.
+#[tokio::test]
+async fn a_limit_of_file_sizes_is_a_full_disk_and_no_end() {
+    let home = Home::new();
+    let mut limited = crate::process::clean(tokio::process::Command::new("sh"));
+    // In blocks of 512 bytes; the log sets more aside when it is opened.
+    let serve = home.serve();
+    let serve = serve.as_std();
+    limited.args(["-c", "ulimit -f 4096 && exec \"$@\"", "sh"]).arg(serve.get_program()).args(serve.get_args());
+    let node = crate::process::Node::start(limited).await;
+    let body = serde_json::json!({ "host": "127.0.0.1", "port": 80 });
+    let mut caller = node.caller().await;
+    caller.put(&crate::caller::instance("orders", "a"), &body).await.expect(201);
+    assert!(node.log().contains("no room for the whole write-ahead log"), "the limit was not met: {}", node.log());
+    node.signal("-TERM").await;
+    node.ended().await.with(0, &[]);
+}
+
+#[tokio::test]
+async fn a_token_file_without_tokens_is_told() {
+    let home = Home::new();
+    let file = home.path().join("tokens");
+    std::fs::write(&file, "# nobody yet\n").unwrap();
+    let mut command = home.serve();
+    command.arg("--token-file").arg(&file);
+    let node = crate::process::Node::start(command).await;
+    assert!(node.log().contains("the token file has no token"), "{}", node.log());
+    node.kill().await;
+}
+
 #[tokio::test]
 async fn an_open_listener_without_tokens_and_tls_is_refused() {
     let home = Home::new();
@@ -44,7 +85,7 @@ async fn an_open_listener_without_tokens_and_tls_is_refused() {
     }
     let insecure = ["serve", "--http", "0.0.0.0:0", "--grpc", "127.0.0.1:0", "--insecure", "--log-format", "json"];
     let mut command = crate::process::thuban();
-    command.args(insecure).arg("--data-dir").arg(&folder);
+    command.args(insecure).arg("--data-dir").arg(&folder).env("THUBAN_CONNECTIONS_MAX", "1000");
     let node = crate::process::Node::start(command).await;
     assert!(node.http.ip().is_unspecified());
     node.stop().await;

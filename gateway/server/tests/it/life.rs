@@ -62,7 +62,7 @@ async fn while_it_boots_it_says_so() {
     first.kill().await;
     let mut command = crate::process::thuban();
     command.arg("serve").arg("--data-dir").arg(home.folder()).args(["--http", &address.to_string()]);
-    command.args(["--grpc", "127.0.0.1:0", "--log-format", "json"]);
+    command.args(["--grpc", "127.0.0.1:0", "--log-format", "json"]).env("THUBAN_CONNECTIONS_MAX", "1000");
     let starting = tokio::spawn(Node::start(command));
     let mut early = until("a connection", async || Caller::connect(address).await.ok()).await;
     let unready = early.get("/readyz").await;
@@ -196,8 +196,16 @@ async fn the_metrics_show_the_process_and_its_work() {
     assert!(value("process_open_fds") > 5.0 && value("process_max_fds") >= value("process_open_fds"));
     assert!(value("process_cpu_seconds_total") >= 0.0);
     assert!((value("process_start_time_seconds") * 1_000.0 - CLOCK.wall_ms() as f64).abs() < 600_000.0);
-    assert!(text.contains(&format!("thuban_build{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))));
+    assert!(text.contains(&format!("thuban_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))));
     assert!(text.contains("thuban_http_request_seconds_bucket{"), "latencies are histograms");
+    let named = |head: &str| -> std::collections::BTreeSet<String> {
+        let names = text.lines().filter_map(|line| line.strip_prefix(head)?.split(' ').next());
+        names.map(str::to_owned).collect()
+    };
+    let (told, typed) = (named("# HELP "), named("# TYPE "));
+    assert!(typed.len() > 50 && typed.is_subset(&told), "without words: {:?}", typed.difference(&told));
+    assert!(text.contains("thuban_config_limit{key=\"requests_max\"} 8192"), "the limits are shown");
+    assert!(text.contains("thuban_config_limit{key=\"connections_max\"} 1000"), "as they are in force");
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         let (_, number) = line.rsplit_once(' ').expect("a name and a value");
         assert!(number.parse::<f64>().is_ok(), "{line}");

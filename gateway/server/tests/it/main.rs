@@ -11,8 +11,10 @@ mod crash;
 mod exits;
 mod full_disk;
 mod life;
+mod lost_log;
 #[cfg(target_os = "linux")]
 mod power_loss;
 mod process;
 mod secure;
 mod stream;
+mod unread_log;

@@ -106,7 +106,7 @@ async fn power_loss_on_a_disk_that_lies_is_found() {
 async fn power_loss_that_takes_only_the_log_is_refused() {
     let (machine, _) = lied_to_about("/log.sqlite", 2).await;
     let ended = within("a start that fails", machine.serve().output()).await.expect("the program runs");
-    Ended::of(ended).with(4, &["the log has lost its end", "restore it from a backup"]);
+    Ended::of(ended).with(4, &["the log has lost its end", "--adopt-store"]);
 }
 
 /// Where only the store has, the log still has all of it.

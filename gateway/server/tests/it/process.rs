@@ -145,7 +145,13 @@ impl Node {
     pub(crate) async fn start(mut command: Command) -> Self {
         let mut child = command.spawn().expect("the program runs");
         let log = Log::default();
-        let reading = tokio::spawn(all(child.stderr.take().expect("piped"), Arc::clone(&log)));
+        // A test may have sent it elsewhere.
+        let (stderr, heard) = (child.stderr.take(), Arc::clone(&log));
+        let reading = tokio::spawn(async move {
+            if let Some(stderr) = stderr {
+                all(stderr, heard).await;
+            }
+        });
         let mut out = BufReader::new(child.stdout.take().expect("piped")).lines();
         let line = within("the ready line", out.next_line()).await.expect("UTF-8");
         let Some(line) = line else {
