@@ -4,9 +4,12 @@ use compute::Registry;
 use compute::command::{Ack, Command};
 use compute::error::Error;
 use compute::model::{HealthReason, Lease, RemovalReason};
-use compute::testing::change_log::AppendFault;
+use compute::port::Clock;
+use compute::testing::change_log::{AppendFault, Stall};
 
-use crate::world::{World, ask, deregister, generation, instance, key, must, provider, register, service, somebody, ttl};
+use crate::world::{
+    World, ask, deregister, generation, instance, key, must, provider, register, service, somebody, ttl,
+};
 
 fn health(registry: &Registry, id: &str) -> Option<bool> {
     registry.view(&service("orders")).get(&key("orders", id).id).map(|i| i.is_healthy())
@@ -44,6 +47,31 @@ async fn a_renewed_lease_never_ends_and_costs_no_change() {
     }
     assert_eq!(health(&registry, "a"), Some(true));
     assert_eq!(registry.progress().applied, there.revision.position(), "a heartbeat never reaches the log");
+}
+
+/// A refute that is owed is due at once, however long the node has been up: nothing of that is lateness of its own.
+#[tokio::test]
+async fn a_suspect_that_was_heard_gives_nobody_else_more_time() {
+    const TTL_MS: u64 = 10_000;
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    let registered = world.clock.mono_ms();
+    must(&registry, register(&key("orders", "dead"), provider(80, ttl(TTL_MS, 60_000)))).await;
+    world.pass(3_000).await;
+    must(&registry, register(&key("orders", "alive"), provider(80, ttl(TTL_MS, 60_000)))).await;
+    // It becomes a suspect, but the log is slow to say so, and it is heard before it does.
+    world.pass(6_500).await;
+    world.log.stall(Stall::Append);
+    world.pass(300).await;
+    registry.renew(&somebody(), &key("orders", "alive"), None).await.expect("renewed");
+    // The log says so at the moment in which the other one lapses.
+    let passed = world.clock.mono_ms() - registered;
+    world.clock.advance(TTL_MS + 20 - passed);
+    world.log.release(Stall::Append);
+    let more = world.pass_until(2 * TTL_MS, || health(&registry, "dead") == Some(false)).await.expect("unhealthy");
+    assert!(more + 20 <= 2_000, "unhealthy {more} ms after its time");
+    assert_eq!(health(&registry, "alive"), Some(true));
 }
 
 #[tokio::test]
