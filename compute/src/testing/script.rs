@@ -67,7 +67,7 @@ impl Script {
 
     /// Decides something, or appends and applies a frame: then that frame.
     pub fn step(&mut self) -> Option<Decided> {
-        if self.below(3) < 2 {
+        if self.below(4) < 3 {
             self.decide();
             return None;
         }
@@ -77,6 +77,13 @@ impl Script {
     /// So many frames with nothing in them.
     pub fn quiet(&mut self, frames: u64) {
         (0..frames).for_each(|_| drop(self.apply(Vec::new())));
+    }
+
+    /// All that is late comes now.
+    pub fn deliver_late(&mut self) {
+        while let Some(change) = self.drawer.pop() {
+            self.apply(vec![change]);
+        }
     }
 
     fn below(&self, end: usize) -> usize {

@@ -111,19 +111,21 @@ fn every_verdict_is_that_of_the_model() {
 /// Removals are forgotten, and who looked before that is refused.
 #[test]
 fn what_is_forgotten_lets_nothing_back_in() {
-    let mut seen = Seen::default();
+    let (mut seen, mut forgotten) = (Seen::default(), 0);
     for seed in 0..8 {
         let (mut script, mut model) = (Script::new(seed), Model::new());
         (0..300).for_each(|_| drop(script.step()));
         script.quiet(9_950 + 30 * seed);
+        script.deliver_late();
         (0..300).for_each(|_| drop(script.step()));
         script.journal().decided().iter().for_each(|decided| {
             seen.count(decided);
             model.read(decided).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
         });
-        assert!(script.state().tombstone_count() < model.removed_count(), "nothing was forgotten");
+        forgotten += model.removed_count() - script.state().tombstone_count();
         compare(&script, &model);
     }
+    assert!(forgotten > 10, "{forgotten} removals were forgotten");
     seen.must_have(1, &["Refused(BaseTooOld)"]);
 }
 

@@ -1,9 +1,11 @@
 //! A whole node over ports in memory.
 
+mod guards;
 mod journal;
 mod leases;
 mod meters;
 mod model;
 mod node;
 mod overload;
+mod replay;
 mod world;

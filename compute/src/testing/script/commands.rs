@@ -12,18 +12,18 @@ use super::{HOUR_MS, Script, VALID};
 impl Script {
     pub(super) fn some_command(&mut self) -> Command {
         let instance = self.some_key();
-        match self.below(20) {
-            0..=6 => self.some_register(instance),
-            7 | 8 => {
+        match self.below(21) {
+            0..=5 => self.some_register(instance),
+            6 | 7 => {
                 let reason = self.one_of(&[RemovalReason::Deregistered, RemovalReason::Operator]);
                 Command::Deregister { instance, generation: None, reason }
             }
-            9 => Command::Renew { instance, generation: None },
-            10..=12 => Command::Operate { instance, generation: None, patch: self.some_patch() },
+            8 => Command::Renew { instance, generation: None },
+            9..=12 => Command::Operate { instance, generation: None, patch: self.some_patch() },
             13 => Command::DropOverride { instance },
             14 => self.some_description(),
-            15 => Command::DeleteService { service: self.some_service(), expected: None },
-            16 => {
+            15 | 16 => Command::DeleteService { service: self.some_service(), expected: None },
+            17 => {
                 let namespace = Namespace::new("second").expect(VALID);
                 if self.below(3) == 0 {
                     return Command::DeleteNamespace { namespace };
@@ -52,7 +52,8 @@ impl Script {
     }
 
     fn some_patch(&self) -> OperatorPatch {
-        let keep_ms = self.one_of(&[Set::Leave, Set::Clear, Set::To(60_000), Set::To(24 * HOUR_MS)]);
+        let keep_ms =
+            self.one_of(&[Set::Leave, Set::Clear, Set::To(60_000), Set::To(24 * HOUR_MS), Set::To(24 * HOUR_MS)]);
         let later = self.wall_ms.max(self.state.log().time_ms) + 10_000;
         OperatorPatch {
             isolated: self.one_of(&[Set::Leave, Set::To(true), Set::To(false), Set::Clear]),
