@@ -1,3 +1,5 @@
+mod fuzz;
+
 use std::collections::BTreeMap;
 
 use super::limits::{METADATA_BYTES_MAX, METADATA_KEYS_MAX, NAME_BYTES_MAX};
