@@ -1,3 +1,5 @@
+mod fuzz;
+
 use std::time::Duration;
 
 use serde_json::json;

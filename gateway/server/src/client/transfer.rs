@@ -328,3 +328,6 @@ fn item(line: &Value) -> Value {
     }
     Value::Object(fields)
 }
+
+#[cfg(test)]
+mod tests;
