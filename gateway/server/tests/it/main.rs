@@ -18,3 +18,4 @@ mod process;
 mod secure;
 mod stream;
 mod unread_log;
+mod wiped;
