@@ -56,8 +56,8 @@ const AWAY_AFTER_MS: MonoMs = 2_000;
 const RETRY_MS: MonoMs = 250;
 /// How often this node looks at its own state.
 const TICK_MS: MonoMs = 250;
-/// A batch is landed at most this often, so that changes of one row coalesce.
-const LAND_MS: MonoMs = 50;
+/// A batch is landed at most this often, so that changes of one row coalesce, and those of one page are written once.
+const LAND_MS: MonoMs = 250;
 
 /// The applier's ends of its channels.
 pub(super) struct Ends {
