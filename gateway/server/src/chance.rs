@@ -11,3 +11,6 @@ impl compute::port::Chance for SystemChance {
         bytes
     }
 }
+
+#[cfg(test)]
+mod tests;

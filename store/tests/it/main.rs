@@ -9,3 +9,4 @@ mod place;
 mod power_loss;
 mod room;
 mod suite;
+mod watermarks;
