@@ -139,6 +139,12 @@ impl Registry {
         self.inner.hub.watcher(service)
     }
 
+    /// The same for somebody who has this service at its newest and is listed among its subscribers while it waits.
+    pub fn watcher_as(&self, service: &ServiceKey, subscriber: crate::watch::Subscriber) -> Watcher {
+        let sent = self.view(service).revision;
+        self.inner.hub.watcher_as(service, subscriber, sent)
+    }
+
     /// A stream of events.
     pub fn watch(&self, spec: WatchSpec) -> Result<Watch, Error> {
         self.inner.hub.watch(self.inner.directory.clone(), self.inner.clock.clone(), spec)

@@ -5,11 +5,11 @@ use std::time::Duration;
 use compute::model::limits::{NAME_BYTES_MAX, WAIT_MS_MAX};
 use compute::model::{Revision, ServiceKey};
 use compute::node::Readiness;
-use http::HeaderMap;
 use http::header::{IF_MATCH, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue};
 
 use super::App;
-use super::answer::Basis;
+use super::answer::{Basis, CLIENT};
 use super::gate::Call;
 use super::query::Query;
 use crate::error::Problem;
@@ -25,6 +25,8 @@ pub(super) struct Reading {
     unless: Option<String>,
     wait: Option<Duration>,
     least: Option<Revision>,
+    /// What the reader calls itself.
+    client: Option<HeaderValue>,
 }
 
 /// What a read came to.
@@ -50,7 +52,8 @@ impl Reading {
     /// Of a read that can only be conditional.
     pub(super) fn at_once(query: &mut Query<'_>, headers: &HeaderMap) -> Result<Self, Problem> {
         let least = query.text("min_revision").map(|text| revision_of("min_revision", &text)).transpose()?;
-        Ok(Self { unless: text_of(headers, IF_NONE_MATCH)?, wait: None, least })
+        let client = headers.get(CLIENT).cloned();
+        Ok(Self { unless: text_of(headers, IF_NONE_MATCH)?, wait: None, least, client })
     }
 
     /// Waits until this node has applied what the reader has seen.
@@ -83,7 +86,8 @@ impl Reading {
             return Ok(Found { what, has_waited: false });
         };
         // Before the first look: no change behind it is missed.
-        let mut watcher = app.registry.watcher(service);
+        let subscriber = call.subscriber_called(app, self.client.as_ref())?;
+        let mut watcher = app.registry.watcher_as(service, subscriber);
         let (content, mut basis) = look();
         if !self.has(&basis) {
             return Ok(Found { what: Ok((content, basis)), has_waited: false });

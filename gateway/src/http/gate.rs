@@ -15,7 +15,7 @@ use compute::watch::Subscriber;
 use futures::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderValue, Request};
 use tower::{Layer, Service};
 
 use super::answer::CLIENT;
@@ -89,7 +89,11 @@ impl Call {
 
     /// How a watcher is shown among a service's subscribers.
     pub(super) fn subscriber(&self, app: &App, headers: &HeaderMap) -> Result<Subscriber, Problem> {
-        let name = match headers.get(CLIENT) {
+        self.subscriber_called(app, headers.get(CLIENT))
+    }
+
+    pub(super) fn subscriber_called(&self, app: &App, name: Option<&HeaderValue>) -> Result<Subscriber, Problem> {
+        let name = match name {
             None => self.identity.name().into(),
             Some(given) => session::client_of("x-thuban-client", given.as_bytes())?.into(),
         };

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use compute::model::ServiceKey;
 use compute::port::Clock;
 use http::Method;
 use serde_json::json;
@@ -88,6 +89,31 @@ async fn a_waiting_read_ends_with_the_first_change() {
     };
     let (found, _) = tokio::time::timeout(SOON, async { tokio::join!(waiting, changing) }).await.unwrap();
     assert_eq!(found.expect(200).json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn who_waits_is_among_the_subscribers_until_it_is_answered() {
+    let world = World::new().await;
+    world.register("a").await;
+    let etag = world.get(INSTANCES).await.etag().to_owned();
+    let path = format!("{INSTANCES}?wait_ms=60000");
+    let ask = |name: &'static str| {
+        world.ask(Method::GET, &path).header("if-none-match", &etag).header("x-thuban-client", name)
+    };
+    let service = ServiceKey::new("default", "orders").unwrap();
+    let names = || -> Vec<String> {
+        world.registry.subscribers(&service).into_iter().map(|one| one.subscriber.name.to_string()).collect()
+    };
+    let seen = async {
+        settle().await;
+        let seen = names();
+        world.delete(&format!("{INSTANCES}/a")).await.expect(204);
+        seen
+    };
+    let (found, seen) = tokio::time::timeout(SOON, async { tokio::join!(ask("reader").send(), seen) }).await.unwrap();
+    found.expect(200);
+    assert_eq!(seen, ["reader"]);
+    assert_eq!(names(), [""; 0]);
 }
 
 #[tokio::test]
