@@ -216,8 +216,11 @@ impl<'a> Object<'a> {
     }
 }
 
-/// A key as an error may show it.
+/// A key as an error may show it; one without a letter must be seen too.
 pub(super) fn shown(key: &str) -> String {
+    if key.is_empty() {
+        return "\"\"".to_owned();
+    }
     key.chars().take(64).flat_map(char::escape_debug).collect()
 }
 

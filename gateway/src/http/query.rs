@@ -33,10 +33,10 @@ impl<'a> Query<'a> {
         for part in query.unwrap_or("").split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let name = decode(name).map_err(|_| Problem::invalid("query", name, NAME_ALLOWED))?;
-            let value = decode(value).map_err(|bad| Problem::invalid(name.clone().into_owned(), bad, VALUE_ALLOWED))?;
+            let value = decode(value).map_err(|bad| Problem::invalid(json::shown(&name), bad, VALUE_ALLOWED))?;
             if pairs.iter().any(|earlier| earlier.name == name) {
                 let allowed = "each parameter once; this one is there twice";
-                return Err(Problem::invalid(name.into_owned(), value, allowed));
+                return Err(Problem::invalid(json::shown(&name), value, allowed));
             }
             pairs.push(Pair { name, value, is_taken: false });
             if pairs.len() > PARAMETERS_MAX {

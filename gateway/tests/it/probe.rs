@@ -1,5 +1,6 @@
 //! The prober against real servers on loopback, of which most misbehave.
 
+mod fuzz;
 mod grpc;
 mod http;
 mod lease;
