@@ -32,7 +32,8 @@ impl Target {
             _ => return Err(wrong()),
         };
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(wrong)?;
-        if uri.query().is_some() || authority.host().is_empty() {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        if uri.query().is_some() || host.is_empty() {
             return Err(wrong());
         }
         let port = match authority.as_str().strip_prefix(authority.host()).and_then(|rest| rest.strip_prefix(':')) {
@@ -42,7 +43,7 @@ impl Target {
         };
         Ok(Self {
             is_encrypted,
-            host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
+            host: host.to_owned(),
             port,
             base: uri.path().trim_end_matches('/').to_owned(),
         })

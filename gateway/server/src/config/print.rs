@@ -45,7 +45,8 @@ fn literal(key: &Key, words: &[String]) -> String {
     let text = |word: &String| toml::Value::String(shown(key.name, word)).to_string();
     let word = words.last().cloned().unwrap_or_default();
     let is_bare = match key.kind {
-        Kind::Count { .. } | Kind::Millis { .. } => word.parse::<u64>().is_ok(),
+        // TOML knows no zero in front.
+        Kind::Count { .. } | Kind::Millis { .. } => word.parse::<u64>().is_ok_and(|number| number.to_string() == word),
         Kind::Switch => word.parse::<bool>().is_ok(),
         _ => false,
     };

@@ -1,3 +1,4 @@
+mod fuzz;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
