@@ -146,11 +146,20 @@ fn registered(reply: &pb::RegisterReply) -> TestCaseResult {
     Ok(())
 }
 
+/// What asks this very node to drain would get what it asks for, and end the others' test.
+fn drains(asked: &Asked) -> bool {
+    let node = || pb::DrainNodeRequest::decode(&asked.messages.first()?[..]).ok().map(|request| request.node);
+    asked.path.ends_with("/DrainNode") && node().is_some_and(|node| node.is_empty() || node == "thuban")
+}
+
 #[test]
 fn no_message_is_too_strange_for_a_method() {
     let runtime = runtime();
     let world = runtime.block_on(World::new());
     hold(400, asked(), |asked| {
+        if drains(&asked) {
+            return Ok(());
+        }
         let (status, messages) = runtime.block_on(in_no_time(&world.clock, answer(&world.door, &asked, &[])));
         judge(&asked, status.as_ref(), &messages)
     });
