@@ -123,7 +123,7 @@ async fn asked_to_stop_it_drains() {
     let list = "/v1/namespaces/default/services/orders/instances";
     let etag = caller.get(list).await.headers["etag"].clone();
     let waiting = http::Request::builder().uri(format!("{list}?wait_ms=60000")).header("if-none-match", etag);
-    let waiting = waiting.header("host", "thuban").body(http_body_util::Full::default()).unwrap();
+    let waiting = waiting.header("host", "localhost").body(http_body_util::Full::default()).unwrap();
     let waiting = tokio::spawn(async move { caller.send(waiting).await.map(|answer| answer.status()) });
     node.has_waiting(2).await;
     node.signal("-TERM").await;
@@ -167,7 +167,7 @@ async fn asked_twice_it_stops_at_once() {
     slow.write_all(head.as_bytes()).await.expect("the node reads");
     until("its request", async || {
         let metrics = caller.get("/metrics").await;
-        metrics.body.as_str()?.lines().any(|line| line == "thuban_in_flight{limit=\"writes\"} 1").then_some(())
+        metrics.body.as_str()?.lines().any(|line| line == "thuban_held{limit=\"unfinished bodies\"} 1").then_some(())
     })
     .await;
     node.signal("-TERM").await;
