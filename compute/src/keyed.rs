@@ -1,12 +1,14 @@
 //! Maps of the names that clients choose.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use foldhash::quality::RandomState;
 
 /// Hashed with a secret of its own, at a third of what the standard library's costs: a register looks names up some
 /// ten times. Nothing is ever iterated in the order of hashes where the order shows.
 pub(crate) type Keyed<K, V> = HashMap<K, V, Secret>;
+
+pub(crate) type KeyedSet<K> = HashSet<K, Secret>;
 
 /// The same for many readers at once.
 pub(crate) type KeyedForAll<K, V> = papaya::HashMap<K, V, Secret>;

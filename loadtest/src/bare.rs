@@ -88,9 +88,8 @@ pub async fn serve(recorded: Recorded) -> Result<()> {
     let routes = axum::Router::new().fallback(answer).with_state(same.clone());
     let web = axum::serve(axum::serve::ListenerExt::tap_io(web, |stream| drop(stream.set_nodelay(true))), routes);
     let connections = TcpListenerStream::new(rpc).map(|stream| stream.inspect(|stream| drop(stream.set_nodelay(true))));
-    let rpc = tonic::transport::Server::builder()
-        .add_service(RegistryServer::new(same))
-        .serve_with_incoming(connections);
+    let rpc =
+        tonic::transport::Server::builder().add_service(RegistryServer::new(same)).serve_with_incoming(connections);
     tokio::select! {
         done = async { web.await } => done?,
         done = rpc => done?,

@@ -12,7 +12,7 @@ mod publish;
 mod release;
 mod status;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::command::Command;
 use crate::directory::Directory;
+use crate::keyed::Keyed;
 use crate::model::{Author, Entry, Frame, InstanceKey, NodeIncarnation, Op, Position, SessionId};
 use crate::port::change_log::{AppendError, LogReadError};
 use crate::port::clock::MonoMs;
@@ -131,7 +132,7 @@ pub(super) struct Applier {
     releasing: Vec<release::Releasing>,
     in_flight: Option<InFlight>,
     /// By origin counter: who waits for which change.
-    pending: HashMap<u64, Source>,
+    pending: Keyed<u64, Source>,
     counter: u64,
     overlay: Overlay,
     /// Since when the log is away, and when it is tried again.
@@ -198,7 +199,7 @@ impl Applier {
             staged: VecDeque::new(),
             releasing: Vec::new(),
             in_flight: None,
-            pending: HashMap::new(),
+            pending: Keyed::default(),
             counter: 0,
             overlay: Overlay::default(),
             away: None,

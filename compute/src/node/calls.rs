@@ -1,11 +1,12 @@
 //! Callers that wait: which commands of a call are still open, and what it will be answered.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
 
 use crate::command::{Ack, Caller, Outcome, Reached};
 use crate::error::Error;
+use crate::keyed::Keyed;
 use crate::model::Position;
 use crate::port::clock::MonoMs;
 
@@ -33,7 +34,7 @@ struct Call {
 #[derive(Default)]
 pub(super) struct Calls {
     next: u64,
-    calls: HashMap<u64, Call>,
+    calls: Keyed<u64, Call>,
     /// Outcomes that wait for the store: by position, then until when.
     parked: BTreeMap<(Position, u64), Parked>,
 }

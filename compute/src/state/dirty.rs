@@ -1,6 +1,6 @@
-use std::collections::HashSet;
 use std::hash::Hash;
 
+use crate::keyed::KeyedSet;
 use crate::model::{FreezeScope, InstanceKey, Namespace, NodeIncarnation, Row, Rows, ServiceKey, SessionId};
 
 use super::State;
@@ -8,15 +8,15 @@ use super::State;
 /// The keys that changed since they were last landed.
 #[derive(Default)]
 pub(super) struct Dirty {
-    pub(super) namespaces: HashSet<Namespace>,
-    pub(super) services: HashSet<ServiceKey>,
-    pub(super) instances: HashSet<InstanceKey>,
-    pub(super) overrides: HashSet<InstanceKey>,
-    pub(super) tombstones: HashSet<InstanceKey>,
-    pub(super) sessions: HashSet<SessionId>,
-    pub(super) suspicions: HashSet<InstanceKey>,
-    pub(super) freezes: HashSet<FreezeScope>,
-    pub(super) origins: HashSet<NodeIncarnation>,
+    pub(super) namespaces: KeyedSet<Namespace>,
+    pub(super) services: KeyedSet<ServiceKey>,
+    pub(super) instances: KeyedSet<InstanceKey>,
+    pub(super) overrides: KeyedSet<InstanceKey>,
+    pub(super) tombstones: KeyedSet<InstanceKey>,
+    pub(super) sessions: KeyedSet<SessionId>,
+    pub(super) suspicions: KeyedSet<InstanceKey>,
+    pub(super) freezes: KeyedSet<FreezeScope>,
+    pub(super) origins: KeyedSet<NodeIncarnation>,
 }
 
 impl Dirty {
@@ -78,11 +78,11 @@ impl Dirty {
     }
 }
 
-fn mark<K: Clone + Eq + Hash, V>(dirty: &mut HashSet<K>, rows: &[Row<K, V>]) {
+fn mark<K: Clone + Eq + Hash, V>(dirty: &mut KeyedSet<K>, rows: &[Row<K, V>]) {
     dirty.extend(rows.iter().map(|row| row.key().clone()));
 }
 
-fn rows<K, V>(keys: HashSet<K>, value: impl Fn(&K) -> Option<V>) -> Vec<Row<K, V>> {
+fn rows<K, V>(keys: KeyedSet<K>, value: impl Fn(&K) -> Option<V>) -> Vec<Row<K, V>> {
     keys.into_iter()
         .map(|key| match value(&key) {
             Some(value) => Row::Put(key, value),

@@ -61,16 +61,18 @@ impl listen::Express for Express {
     fn answer(&self, request: Request<Incoming>, arrival: Arrival) -> Result<listen::Answer, Request<Incoming>> {
         let Some(wanted) = read(request.method(), request.uri().path()) else { return Err(request) };
         let (app, gate) = (self.app.clone(), self.gate(&wanted));
-        let answered = async move {
-            let (parts, unread) = request.into_parts();
-            gate.through(parts, Body::new(unread), arrival, |call, parts, unread| async move {
-                handle(&app, wanted, call, parts, unread).await.unwrap_or_else(IntoResponse::into_response)
-            })
-            .await
-        };
-        // As the router does it for all others.
-        let whole = AssertUnwindSafe(answered).catch_unwind();
-        Ok(Box::pin(async move { Ok(whole.await.unwrap_or_else(routes::panicked)) }))
+        // Made inside the box, so that none of it is moved there.
+        Ok(Box::pin(async move {
+            let answered = async move {
+                let (parts, unread) = request.into_parts();
+                gate.through(parts, Body::new(unread), arrival, |call, parts, unread| async move {
+                    handle(&app, wanted, call, parts, unread).await.unwrap_or_else(IntoResponse::into_response)
+                })
+                .await
+            };
+            // As the router does it for all others.
+            Ok(AssertUnwindSafe(answered).catch_unwind().await.unwrap_or_else(routes::panicked))
+        }))
     }
 }
 

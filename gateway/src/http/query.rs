@@ -48,6 +48,10 @@ impl<'a> Query<'a> {
     }
 
     pub(super) fn text(&mut self, name: &'static str) -> Option<Cow<'a, str>> {
+        // Most queries are empty, and then nothing is said of what is known.
+        if self.pairs.is_empty() {
+            return None;
+        }
         self.known.push(name);
         let pair = self.pairs.iter_mut().find(|pair| pair.name == name)?;
         pair.is_taken = true;

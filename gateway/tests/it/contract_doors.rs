@@ -135,6 +135,7 @@ async fn what_belongs_to_a_service_is_not_found_without_it() {
 }
 
 #[tokio::test]
+#[expect(clippy::field_reassign_with_default, reason = "each request is of another type, and the field is in all")]
 async fn every_read_waits_until_the_node_has_what_its_reader_saw() {
     let world = World::new().await;
     let (mut admin, mut client) = (world.admin().await, world.client().await);

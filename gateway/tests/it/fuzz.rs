@@ -47,6 +47,7 @@ pub(crate) async fn in_no_time<T>(clock: &ManualClock, call: impl Future<Output 
 pub(crate) const SHORT: Duration = Duration::from_millis(2);
 
 /// A text that some decoder takes, and many that it must not.
+#[expect(clippy::too_many_lines, reason = "a list of words")]
 pub(crate) fn text() -> BoxedStrategy<String> {
     let known = select(vec![
         "default",

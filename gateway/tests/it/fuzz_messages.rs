@@ -163,6 +163,7 @@ macro_rules! call {
     };
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: an entry for each method")]
 pub(crate) fn reads() -> Vec<BoxedStrategy<(&'static str, Vec<u8>)>> {
     let page = || (number(), text(), some_text());
     let of_one = || (texts(), some_text());
@@ -249,6 +250,7 @@ pub(crate) fn reads() -> Vec<BoxedStrategy<(&'static str, Vec<u8>)>> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table: an entry for each method")]
 pub(crate) fn writes() -> Vec<BoxedStrategy<(&'static str, Vec<u8>)>> {
     let time = (any::<i64>(), any::<i32>()).prop_map(|(seconds, nanos)| Timestamp { seconds, nanos });
     let time = prop_oneof![time, Just(Timestamp { seconds: 1_900_000_000, nanos: 0 })];

@@ -43,7 +43,9 @@ pub async fn record(plan: &Plan, instances: usize) -> Result<Recorded> {
 }
 
 /// The replies to the first request of a Session and to a register on it.
-async fn session(rpc: &mut schemas::thuban::v1::registry_client::RegistryClient<tonic::transport::Channel>) -> Result<(Vec<u8>, Vec<u8>)> {
+async fn session(
+    rpc: &mut schemas::thuban::v1::registry_client::RegistryClient<tonic::transport::Channel>,
+) -> Result<(Vec<u8>, Vec<u8>)> {
     let (requests, outgoing) = mpsc::channel(2);
     let open = SessionRequest { request_id: 1, request: Some(Request::Open(Open::default())) };
     requests.send(open).await?;

@@ -16,8 +16,8 @@ pub struct Renewing {
     pub lapsed: usize,
 }
 
-/// Shorter than two periods, so that a renewal that was not heard lets its lease lapse within the run.
-const LEASE: &str = r#"{"kind":"ttl","ttl_ms":20000,"remove_after_ms":60000}"#;
+/// Two periods: a lease whose renewals are not heard lapses within the three periods of a run.
+const LEASE: &str = r#"{"kind":"ttl","ttl_ms":30000,"remove_after_ms":60000}"#;
 const BATCH: usize = 1_000;
 
 pub async fn renew(plan: &Plan, leases: usize, period: Duration, rounds: u32) -> Result<Renewing> {

@@ -19,8 +19,8 @@ use crate::migrate::{Applied, Mismatch, outstanding};
 
 /// How long a statement waits for another program (a backup, a shell) that holds the file.
 const BUSY: Duration = Duration::from_secs(5);
-/// Pages of the write-ahead log between two checkpoints: 16 MiB. Larger, and fewer pages are written twice.
-const CHECKPOINT_PAGES: &str = "4000";
+/// Pages of the write-ahead log between two checkpoints: 64 MiB, as much as is kept of it. Fewer are written twice.
+const CHECKPOINT_PAGES: &str = "16000";
 /// What a large landing leaves of the write-ahead log after its checkpoint, in bytes.
 const LOG_BYTES_KEPT: &str = "67108864";
 /// The writer's page cache in KiB, negative as SQLite wants it; taken only as it is needed.

@@ -107,9 +107,8 @@ fn lease() -> BoxedStrategy<Option<wire::Lease>> {
     let kind = prop_oneof![
         (number(), number())
             .prop_map(|(ttl_ms, remove_after_ms)| Kind::Ttl(wire::TtlLease { ttl_ms, remove_after_ms })),
-        (sixteen(), number()).prop_map(|(session, remove_after_ms)| {
-            Kind::Stream(wire::StreamLease { session: session.into(), remove_after_ms })
-        }),
+        (sixteen(), number())
+            .prop_map(|(session, remove_after_ms)| { Kind::Stream(wire::StreamLease { session, remove_after_ms }) }),
         (some(check), option::of(number()))
             .prop_map(|(check, remove_after_ms)| { Kind::Checked(wire::CheckedLease { check, remove_after_ms }) }),
         Just(Kind::Permanent(wire::PermanentLease {})),
@@ -193,8 +192,7 @@ fn about_suspicions() -> BoxedStrategy<Wire> {
     use wire::cause::Kind;
     let kind = prop_oneof![
         Just(Kind::Lapse(wire::LapseCause {})),
-        (sixteen(), any::<u32>())
-            .prop_map(|(session, epoch)| Kind::Session(wire::SessionCause { session: session.into(), epoch })),
+        (sixteen(), any::<u32>()).prop_map(|(session, epoch)| Kind::Session(wire::SessionCause { session, epoch })),
         text().prop_map(|detail| Kind::Check(wire::CheckCause { detail })),
     ];
     let cause = some(some(kind).prop_map(|kind| wire::Cause { kind }));
@@ -221,13 +219,12 @@ fn about_sessions() -> BoxedStrategy<Wire> {
     let scope = some(some(scope).prop_map(|scope| wire::FreezeScope { scope })).boxed();
     prop_oneof![
         (sixteen(), any::<u64>(), number(), text()).prop_map(|(session, node, grace_ms, client)| {
-            Wire::OpenSession(wire::OpenSession { session: session.into(), node, grace_ms, client })
+            Wire::OpenSession(wire::OpenSession { session, node, grace_ms, client })
         }),
-        (sixteen(), any::<u64>(), any::<u32>()).prop_map(|(session, node, epoch)| {
-            Wire::AttachSession(wire::AttachSession { session: session.into(), node, epoch })
-        }),
+        (sixteen(), any::<u64>(), any::<u32>())
+            .prop_map(|(session, node, epoch)| { Wire::AttachSession(wire::AttachSession { session, node, epoch }) }),
         (sixteen(), any::<u32>(), any::<bool>()).prop_map(|(session, epoch, deregister)| {
-            Wire::CloseSession(wire::CloseSession { session: session.into(), epoch, deregister })
+            Wire::CloseSession(wire::CloseSession { session, epoch, deregister })
         }),
         (scope.clone(), any::<(u32, u32)>()).prop_map(|(scope, (lapsed, of))| Wire::Freeze(wire::Freeze {
             scope,
@@ -248,7 +245,7 @@ fn frame() -> impl Strategy<Value = wire::Frame> {
     (head, vec(author(), 0..5), vec(change, 0..4)).prop_map(
         |((format_version, identity, generation, writer, time_ms), authors, changes)| wire::Frame {
             format_version,
-            identity: identity.into(),
+            identity,
             generation,
             writer,
             time_ms,

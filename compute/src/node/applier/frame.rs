@@ -1,10 +1,11 @@
 //! Building frames, appending them, and what to do when the log does not take them.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::command::{Ack, Answer, Command, Outcome, Reached};
 use crate::error::Error;
+use crate::keyed::KeyedSet;
 use crate::model::limits::{FRAME_BYTES_MAX, FRAME_CHANGES_MAX};
 use crate::model::{
     Author, Change, Frame, InstanceKey, LeaseKind, Namespace, Op, Origin, Position, Revision, ServiceKey, SessionId,
@@ -34,7 +35,7 @@ enum Subject {
 struct Gathering {
     changes: Vec<Change>,
     bytes: usize,
-    busy: HashSet<Subject>,
+    busy: KeyedSet<Subject>,
     later: Vec<Item>,
     /// Sessions that it opens.
     sessions: usize,

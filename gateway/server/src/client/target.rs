@@ -41,12 +41,7 @@ impl Target {
             None if is_encrypted => 443,
             None => 80,
         };
-        Ok(Self {
-            is_encrypted,
-            host: host.to_owned(),
-            port,
-            base: uri.path().trim_end_matches('/').to_owned(),
-        })
+        Ok(Self { is_encrypted, host: host.to_owned(), port, base: uri.path().trim_end_matches('/').to_owned() })
     }
 
     /// The `Host` header.
