@@ -6,26 +6,38 @@ use bytes::Bytes;
 
 use crate::model::{Digest, Instance, InstanceId, Removal, Revision, Selector, ServiceKey, ServiceRow};
 
-/// Formats that a view can be kept encoded in. Doors take a number each; compute does not know what is in the bytes.
-pub const FORMATS_MAX: usize = 4;
-
-/// One encoding of a view, by its number below [`FORMATS_MAX`].
+/// One encoding of a view. A door names its own; compute does not know what is in the bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Format(pub u8);
+pub struct Format(pub &'static str);
 
-impl Format {
-    pub const JSON: Self = Self(0);
-    pub const PROTO: Self = Self(1);
-}
-
-/// Bytes that are made once, on first use, and then shared by every reader.
+/// Bytes that are made once, on first use, and then shared by every reader: one piece for each format that was asked
+/// for, in the order in which they were first. There are as many as doors have, so a look is a step or three.
 #[derive(Default)]
-pub struct Encoded(OnceLock<Box<[OnceLock<Bytes>; FORMATS_MAX]>>);
+pub struct Encoded(OnceLock<Box<Piece>>);
+
+struct Piece {
+    format: Format,
+    bytes: OnceLock<Bytes>,
+    next: OnceLock<Box<Piece>>,
+}
 
 impl Encoded {
     pub fn get(&self, format: Format, encode: impl FnOnce() -> Bytes) -> Bytes {
-        let formats = self.0.get_or_init(Box::default);
-        formats[usize::from(format.0)].get_or_init(encode).clone()
+        let mut place = &self.0;
+        loop {
+            // Two may come at once with different formats: who loses finds the other's piece and goes on behind it.
+            let piece = place.get_or_init(|| Box::new(Piece::new(format)));
+            if piece.format == format {
+                return piece.bytes.get_or_init(encode).clone();
+            }
+            place = &piece.next;
+        }
+    }
+}
+
+impl Piece {
+    fn new(format: Format) -> Self {
+        Self { format, bytes: OnceLock::new(), next: OnceLock::new() }
     }
 }
 
@@ -145,3 +157,6 @@ impl View {
         f64::from(self.counts.healthy) < threshold * f64::from(self.counts.all)
     }
 }
+
+#[cfg(test)]
+mod tests;

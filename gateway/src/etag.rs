@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 mod tests;
 
 /// Where a view keeps its tag, beside its encodings.
-const TAG: Format = Format(2);
+const TAG: Format = Format("etag");
 /// Digits of a content part: 64 bits, for views of one service.
 const CONTENT_DIGITS: usize = 16;
 

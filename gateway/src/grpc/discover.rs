@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use compute::model::{Selector, ServiceKey};
-use compute::view::{Format, View};
+use compute::view::View;
 use http::Response;
 use hyper::body::Body;
 use schemas::thuban::v1 as pb;
 
 use super::call::{Answered, Call};
+use super::events::MESSAGE;
 use super::wire::{Reply, framed};
 use super::{Shared, convert};
 use crate::admission::Verb;
@@ -117,7 +118,7 @@ async fn changed(shared: &Shared, question: &Question, unless: &str) -> Result<A
 fn answer(view: &View, limit: Option<usize>) -> Answered {
     let whole = || framed(&convert::discover_reply(view, None, Etag::of(view)));
     let frame = match limit.filter(|limit| *limit < view.instances.len()) {
-        None => view.encoded.get(Format::PROTO, whole),
+        None => view.encoded.get(MESSAGE, whole),
         cut => framed(&convert::discover_reply(view, cut, Etag::of(view))),
     };
     Answered::encoded(frame).at(view.revision, view.overlay)

@@ -11,8 +11,10 @@ use schemas::thuban::v1 as pb;
 use super::convert;
 use super::wire::{put_framed, put_header, unframed};
 
+/// Under which a view or a change is kept as a message.
+pub(super) const MESSAGE: Format = Format("grpc");
 /// Under which a view keeps its snapshot encoded: the parts as frames, without the revision they are told at.
-const SNAPSHOT: Format = Format(3);
+const SNAPSHOT: Format = Format("grpc.snapshot");
 /// Bytes that are shared are copied into the buffer of what goes out up to this size; beyond it they go by themselves.
 const COPIED_MAX: usize = 16 << 10;
 
@@ -141,7 +143,7 @@ fn each(namespace: &Namespace, event: &WatchEvent, resume: Option<Revision>, mut
         }
         WatchEvent::Change(delta) => {
             let encode = || convert::delta(delta).encode_to_vec().into();
-            let shared = delta.encoded.get(Format::PROTO, encode);
+            let shared = delta.encoded.get(MESSAGE, encode);
             tell(Told { own: own(String::new()).encode_to_vec(), shared });
         }
     }

@@ -16,12 +16,14 @@ pub(super) use instance::{instance, instance_fields, operator};
 pub(super) use rows::{kept_override, namespace, service};
 pub(super) use writer::Json;
 
+/// Under which a view or a change is kept in the form of this door.
+const JSON: Format = Format("json");
 /// What one instance takes, about: so that a list is written without growing again and again.
 const INSTANCE_BYTES: usize = 640;
 
 /// The whole view, as discover answers it: made once, shared by every reader.
 pub(super) fn view(view: &View) -> Bytes {
-    view.encoded.get(Format::JSON, || {
+    view.encoded.get(JSON, || {
         let mut json = Json::with_capacity(256 + view.instances.len() * INSTANCE_BYTES);
         json.object(|json| view_fields(json, view, view.instances.len()));
         json.into_bytes()

@@ -1,13 +1,13 @@
 use bytes::Bytes;
 use compute::model::{Namespace, Revision};
-use compute::view::{Format, View};
+use compute::view::View;
 use compute::watch::{Delta, Removed};
 
-use super::{INSTANCE_BYTES, Json, instance};
+use super::{INSTANCE_BYTES, JSON, Json, instance};
 
 /// A change as a whole server-sent event: made once, shared by every watcher.
 pub(crate) fn delta_event(delta: &Delta) -> Bytes {
-    delta.encoded.get(Format::JSON, || {
+    delta.encoded.get(JSON, || {
         let mut json = Json::with_capacity(512 + delta.put.len() * INSTANCE_BYTES + delta.removed.len() * 128);
         json.raw(b"event: change\nid: ");
         json.raw(delta.to.to_string().as_bytes());
