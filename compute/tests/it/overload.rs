@@ -250,7 +250,7 @@ async fn what_is_kept_of_an_operator_is_read_without_the_writer() {
     assert_eq!(kept(&registry), ["a"], "and after a restart");
     must(&registry, register(&key("orders", "a"), provider(80, Lease::DEFAULT))).await;
     assert!(registry.kept_overrides(&service("orders")).is_empty(), "it lives with its instance again");
-    world.pass(200).await;
+    world.pass(1_000).await;
     assert!(registry.progress().landed > Position::ZERO);
 }
 

@@ -11,6 +11,10 @@ mod tests;
 const LISTENERS: u64 = 2;
 /// For files, logs, the runtime, and those who are told that a listener is full.
 const RESERVED: u64 = 512;
+/// With as many it is no alarm that it could have been more.
+const CONNECTIONS_ENOUGH: u64 = 4_096;
+const LOWERED: &str =
+    "the limit of open files is too low for connections_max, which is lowered; raise it (ulimit -n, LimitNOFILE)";
 /// Fewer connections than this and the node is of no use.
 const CONNECTIONS_MIN: u64 = 16;
 
@@ -24,12 +28,12 @@ pub(crate) fn fit(config: &mut Config) {
     if fitting >= asked {
         return;
     }
-    tracing::warn!(
-        open_files_limit = limit,
-        needed = LISTENERS * asked + probes + RESERVED,
-        connections_max = fitting,
-        "the limit of open files is too low for connections_max, which is lowered; raise it (ulimit -n, LimitNOFILE)"
-    );
+    let needed = LISTENERS * asked + probes + RESERVED;
+    if fitting >= CONNECTIONS_ENOUGH {
+        tracing::info!(open_files_limit = limit, needed, connections_max = fitting, LOWERED);
+    } else {
+        tracing::warn!(open_files_limit = limit, needed, connections_max = fitting, LOWERED);
+    }
     config.listen.connections_max = usize::try_from(fitting).unwrap_or(usize::MAX);
 }
 
