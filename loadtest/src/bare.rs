@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::{HeaderValue, Method, Request as HttpRequest, Response, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, Request as HttpRequest, Response, StatusCode, header};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use schemas::Prepared;
@@ -30,8 +30,9 @@ const BEHIND_MAX: usize = 1_024;
 /// What a node answered, one file each in a folder.
 #[derive(Clone, Debug, Default)]
 pub struct Recorded {
-    /// The body of a discover by HTTP, and the reply by gRPC.
+    /// The body of a discover by HTTP, the headers that came with it, a line each, and the reply by gRPC.
     pub discovered: Bytes,
+    pub discovered_headers: Bytes,
     pub discovered_reply: Bytes,
     /// The body of a register.
     pub registered: Bytes,
@@ -44,9 +45,10 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    fn files(&mut self) -> [(&'static str, &mut Bytes); 7] {
+    fn files(&mut self) -> [(&'static str, &mut Bytes); 8] {
         [
             ("discovered", &mut self.discovered),
+            ("discovered-headers", &mut self.discovered_headers),
             ("discovered-reply", &mut self.discovered_reply),
             ("registered", &mut self.registered),
             ("opened-reply", &mut self.opened_reply),
@@ -76,6 +78,7 @@ impl Recorded {
 #[derive(Clone)]
 struct Same {
     recorded: Arc<Recorded>,
+    headers: Arc<Vec<(HeaderName, HeaderValue)>>,
     changes: broadcast::Sender<Bytes>,
 }
 
@@ -84,7 +87,8 @@ pub async fn serve(recorded: Recorded) -> Result<()> {
     let web = TcpListener::bind("127.0.0.1:0").await?;
     let rpc = TcpListener::bind("127.0.0.1:0").await?;
     println!("ready http={} grpc={}", web.local_addr()?, rpc.local_addr()?);
-    let same = Same { recorded: Arc::new(recorded), changes: broadcast::channel(BEHIND_MAX).0 };
+    let headers = Arc::new(headers(&recorded.discovered_headers)?);
+    let same = Same { recorded: Arc::new(recorded), headers, changes: broadcast::channel(BEHIND_MAX).0 };
     let routes = axum::Router::new().fallback(answer).with_state(same.clone());
     let web = axum::serve(axum::serve::ListenerExt::tap_io(web, |stream| drop(stream.set_nodelay(true))), routes);
     let connections = TcpListenerStream::new(rpc).map(|stream| stream.inspect(|stream| drop(stream.set_nodelay(true))));
@@ -97,7 +101,16 @@ pub async fn serve(recorded: Recorded) -> Result<()> {
     Ok(())
 }
 
+fn headers(lines: &[u8]) -> Result<Vec<(HeaderName, HeaderValue)>> {
+    let pair = |line: &str| {
+        let (name, value) = line.split_once(':').context("a header")?;
+        Ok((name.parse()?, value.trim().parse()?))
+    };
+    std::str::from_utf8(lines)?.lines().map(pair).collect()
+}
+
 async fn answer(State(same): State<Same>, request: HttpRequest<Body>) -> Response<Body> {
+    let is_read = request.method() == Method::GET && !request.uri().path().ends_with("/watch");
     let (status, kind, body) = if request.method() == Method::PUT {
         // A body is read to its end, as every server must.
         let _ = to_bytes(request.into_body(), BODY_BYTES_MAX).await;
@@ -115,6 +128,11 @@ async fn answer(State(same): State<Same>, request: HttpRequest<Body>) -> Respons
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if is_read {
+        for (name, value) in same.headers.iter() {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
     response
 }
 

@@ -20,7 +20,9 @@ pub async fn record(plan: &Plan, instances: usize) -> Result<Recorded> {
     let service = "orders".to_owned();
     fill(&node.http, std::slice::from_ref(&service), instances, 5, LONG).await?;
     let mut web = Connection::open(&node.http).await?;
-    let discovered = web.call(&request("GET", &instances_path(&service), "")).await?.body.to_vec().into();
+    let answer = web.call(&request("GET", &instances_path(&service), "")).await?;
+    let discovered = answer.body.to_vec().into();
+    let discovered_headers = own_headers(answer.head)?.into();
     let mut rpc = grpc(&node.grpc).await?;
     let asked = DiscoverRequest { namespace: "default".into(), service, ..Default::default() };
     let reply = rpc.discover(asked).await?.into_inner();
@@ -33,6 +35,7 @@ pub async fn record(plan: &Plan, instances: usize) -> Result<Recorded> {
     let change = events.next("change").await?.text;
     Ok(Recorded {
         discovered,
+        discovered_headers,
         discovered_reply: reply.encode_to_vec().into(),
         registered,
         opened_reply: opened.into(),
@@ -40,6 +43,14 @@ pub async fn record(plan: &Plan, instances: usize) -> Result<Recorded> {
         snapshot: snapshot.into(),
         change: change.into(),
     })
+}
+
+/// The headers of an answer that no server adds by itself, a line each.
+fn own_headers(head: &[u8]) -> Result<String> {
+    let added = ["content-type:", "content-length:", "date:"];
+    let own = |line: &&str| !line.is_empty() && !added.iter().any(|name| line.to_ascii_lowercase().starts_with(name));
+    // The first line is the status.
+    Ok(std::str::from_utf8(head)?.lines().skip(1).filter(own).flat_map(|line| [line, "\n"]).collect())
 }
 
 /// The replies to the first request of a Session and to a register on it.
