@@ -134,8 +134,17 @@ async fn a_disk_without_room_for_a_log_says_so() {
     assert!(matches!(error, OpenError::Full { .. }), "{error}");
     assert!(error.to_string().contains("is full"), "{error}");
     fs::remove_file(ballast).unwrap();
-    // Room for the log, not for all of the write-ahead log: slower, and right.
-    let log = place.log("a").await.unwrap();
+    // Room for the log, not for all of the write-ahead log: slower, and right. The thread of the connection that failed
+    // lets go of the file after it was heard of.
+    let opened = async {
+        loop {
+            match place.log("a").await {
+                Err(OpenError::InUse { .. }) => tokio::task::yield_now().await,
+                opened => return opened,
+            }
+        }
+    };
+    let log = tokio::time::timeout(Duration::from_secs(20), opened).await.expect("the file is free").unwrap();
     append(&log, 0..10).await;
     log.close().await;
 }
