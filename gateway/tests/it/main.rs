@@ -30,6 +30,7 @@ mod hostile_peer;
 mod http_admission;
 mod http_batch;
 mod http_docs;
+mod http_express;
 mod http_limits;
 mod http_presence;
 mod http_reading;
