@@ -32,10 +32,12 @@ impl Target {
             _ => return Err(wrong()),
         };
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(wrong)?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if uri.query().is_some() || host.is_empty() {
-            return Err(wrong());
-        }
+        // Brackets are for an IPv6 address, around all of it.
+        let host = match authority.host().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(address) => Some(address).filter(|address| address.parse::<std::net::Ipv6Addr>().is_ok()),
+            None => Some(authority.host()).filter(|name| !name.is_empty() && !name.contains(['[', ']'])),
+        };
+        let host = host.filter(|_| uri.query().is_none()).ok_or_else(wrong)?;
         let port = match authority.as_str().strip_prefix(authority.host()).and_then(|rest| rest.strip_prefix(':')) {
             Some(port) => port.parse().map_err(|_| wrong())?,
             None if is_encrypted => 443,

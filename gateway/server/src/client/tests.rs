@@ -24,6 +24,8 @@ fn a_server_is_a_url_or_an_address() {
         ("http://", None),
         ("", None),
         ("http://host:99999", None),
+        ("-[]", None),
+        ("http://[host]", None),
     ];
     for (text, wanted) in cases {
         assert_eq!(parsed(text).as_deref(), wanted, "{text}");
