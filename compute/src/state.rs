@@ -4,8 +4,9 @@
 //! - [`State::apply`] takes a frame of the log. The same log gives the same state on every node: it reads nothing but
 //!   the frame and the state, no clock and no chance. Every change names what it rests on, and is ignored when that no
 //!   longer stands.
-//! - [`lease_table`] and [`freeze`] are this node's own: how old the leases are that it owns, and what is to be said to
-//!   the log about them.
+//! - [`ownership`] says whose lease is whose, the same on every node.
+//! - [`lease_table`], [`witness`] and [`freeze`] are this node's own: how old the leases are that it owns, what it heard
+//!   of those of others, and what is to be said to the log about them.
 
 mod apply;
 mod decide;
@@ -13,10 +14,12 @@ mod dirty;
 pub mod freeze;
 pub mod lease_table;
 mod origins;
+pub mod ownership;
 mod service;
 mod timers;
 mod tombstones;
 mod verdict;
+pub mod witness;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

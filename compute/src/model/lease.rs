@@ -158,30 +158,66 @@ impl Check {
 
 /// Where heartbeats of one lease go on this node: two atomics that outlive each replacement of the instance within a
 /// generation. Not state: never logged, never stored, different on each node.
+///
+/// What a client said to this very node is told apart from what is only assumed, because the log told it to every node
+/// alike: only the first is evidence that others lack. Were a register that all have applied held for one, any two
+/// nodes would vouch for a dead instance for ever, each with what it knows from the other.
 #[derive(Debug, Default)]
 pub struct LeaseCell {
-    /// Monotonic milliseconds of the newest heartbeat that this node received.
-    renewed_ms: AtomicU64,
+    /// Twice the monotonic milliseconds from which the lease's time counts, and one if that is a heartbeat that this
+    /// node received and that has refuted nothing yet.
+    renewed: AtomicU64,
     /// Packed revision of the standing suspicion, 0 for none.
     suspicion: AtomicU64,
 }
 
+const HEARD: u64 = 1;
+
 impl LeaseCell {
+    /// A lease that is assumed to be fine at that time.
     pub fn new(now_ms: u64) -> Self {
-        Self { renewed_ms: AtomicU64::new(now_ms), suspicion: AtomicU64::new(0) }
+        Self { renewed: AtomicU64::new(now_ms << 1), suspicion: AtomicU64::new(0) }
     }
 
-    /// Notes a heartbeat. True when a suspicion stands, so that the caller must refute it through the log.
+    /// Notes a heartbeat that came to this node. True when a suspicion stands, so that the caller must refute it through
+    /// the log.
     ///
-    /// The order of the two accesses, against that of [`LeaseCell::suspect`] and [`LeaseCell::renewed_ms`] in the
+    /// The order of the two accesses, against that of [`LeaseCell::suspect`] and [`LeaseCell::heard_ms`] in the
     /// applier, makes one side see the other: a heartbeat is never lost between them.
     pub fn renew(&self, now_ms: u64) -> bool {
-        self.renewed_ms.fetch_max(now_ms, Ordering::SeqCst);
+        self.renewed.fetch_max(now_ms << 1 | HEARD, Ordering::SeqCst);
         self.suspicion.load(Ordering::SeqCst) != 0
     }
 
+    /// The lease's time counts from then at the earliest: the log shows a register, another node tells of a heartbeat,
+    /// or the lease has become this node's.
+    pub fn assume(&self, at_ms: u64) {
+        self.renewed.fetch_max(at_ms << 1, Ordering::SeqCst);
+    }
+
+    /// The log shows that somebody heard it then. A heartbeat of this node that is no younger has no more to say: it
+    /// never refutes twice.
+    pub fn refuted(&self, at_ms: u64) {
+        self.assume(at_ms);
+        self.spend(at_ms);
+    }
+
+    /// A heartbeat of this node that came then or before has refuted; the lease's time counts from it as before.
+    pub fn spend(&self, until_ms: u64) {
+        let spent = |renewed: u64| (renewed >> 1 <= until_ms).then_some(renewed & !HEARD);
+        // An error means that something younger is there.
+        let _ = self.renewed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spent);
+    }
+
+    /// From when the lease's time counts: the newest of all that is known.
     pub fn renewed_ms(&self) -> u64 {
-        self.renewed_ms.load(Ordering::SeqCst)
+        self.renewed.load(Ordering::SeqCst) >> 1
+    }
+
+    /// The newest heartbeat that came to this node, if nothing known is newer and it has refuted nothing.
+    pub fn heard_ms(&self) -> Option<u64> {
+        let renewed = self.renewed.load(Ordering::SeqCst);
+        (renewed & HEARD != 0).then_some(renewed >> 1)
     }
 
     pub fn suspect(&self, suspicion: super::Revision) {
@@ -197,3 +233,6 @@ impl LeaseCell {
         self.suspicion.load(Ordering::SeqCst) != 0
     }
 }
+
+#[cfg(test)]
+mod tests;

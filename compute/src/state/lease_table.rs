@@ -9,6 +9,8 @@
 //!   the cell when a lease would be suspect, and before each further word: what was heard meanwhile refutes.
 //! - Ages are this node's own. After [`LeaseTable::ready`], and after a [`LeaseTable::hold`] in which it lapsed, a
 //!   lease has its full time again.
+//! - TTL, checked and permanent leases of other nodes are not here: [`Witness`](crate::state::witness::Witness) looks
+//!   after those. Stream leases all are, and their session says who answers for them.
 //! - What was said and has not come back is said again; what was refused is thought over again.
 //! - Mass losses are held back by [`freeze`](crate::state::freeze), through which every removal passes.
 //!
@@ -16,7 +18,9 @@
 //! ordered set, as smaller tables have it, would cost three times that, and a move for each heartbeat.
 
 mod attached;
+mod barred;
 mod due;
+mod owned;
 mod sessions;
 mod slots;
 mod term;
@@ -28,10 +32,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::limits::LEASE_MS_MIN;
-use crate::model::{Instance, InstanceKey, Lease, LeaseKind, NodeIncarnation, Revision};
+use crate::model::{Instance, InstanceKey, Lease, LeaseKind, NodeIncarnation, Position, Revision};
 use crate::port::clock::MonoMs;
 use crate::state::freeze::{Freezes, LeaseId, ServiceId};
 
+use barred::Barred;
 use sessions::{Held, Sessions};
 use slots::Slots;
 use term::Term;
@@ -41,9 +46,12 @@ use wheel::Wheel;
 /// What holds for all leases at the moment of a decision.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Conditions {
-    /// This node is the only member: that it has applied a suspicion is all the barrier there is, and nobody can give a
-    /// second opinion on a failed check.
+    /// This node is the only member: nobody can give a second opinion on a failed check.
     pub is_alone: bool,
+    /// What every member has shown that it has applied. Whoever heard a suspect has said so before it showed the
+    /// suspicion's position, so until all have shown that, nothing is unhealthy. `None`: there are no members, and what
+    /// this node has applied is all there is to wait for.
+    pub barrier: Option<Position>,
 }
 
 /// How many leases there are here.
@@ -68,6 +76,9 @@ pub struct LeaseTable {
     /// Suspects that were heard: refutes are said even while everything else is held.
     owed: BTreeSet<LeaseId>,
     freezes: Freezes,
+    /// Suspects whose time is over while not every member has shown their suspicions.
+    barred: Barred,
+    me: NodeIncarnation,
     ready_at: Option<MonoMs>,
     is_held: bool,
     counts: [usize; 4],
@@ -90,6 +101,8 @@ impl LeaseTable {
             troubles: Troubles::default(),
             owed: BTreeSet::new(),
             freezes: Freezes::new(me),
+            barred: Barred::default(),
+            me,
             ready_at: None,
             is_held: false,
             counts: [0; 4],
@@ -97,9 +110,13 @@ impl LeaseTable {
         }
     }
 
-    /// A lease starts, or its generation or its terms have changed: it was heard now.
+    /// A lease starts, or its generation or its terms have changed: its time counts from now.
     pub fn begin(&mut self, key: &InstanceKey, instance: &Arc<Instance>, now: MonoMs) {
-        instance.cell.renew(now);
+        instance.cell.assume(now);
+        self.enter(key, instance, now);
+    }
+
+    fn enter(&mut self, key: &InstanceKey, instance: &Arc<Instance>, now: MonoMs) -> LeaseId {
         let lease = match self.slots.find(key) {
             Some(lease) => {
                 self.drop_trouble(lease);
@@ -114,13 +131,14 @@ impl LeaseTable {
             }
         };
         self.link(lease, now);
+        lease
     }
 
     /// A provider spoke through the log, and the terms of its lease are the same.
     pub fn heard(&mut self, key: &InstanceKey, instance: &Arc<Instance>, now: MonoMs) {
         match self.slots.find(key) {
             Some(lease) if self.is_same(lease, instance) => {
-                instance.cell.renew(now);
+                instance.cell.assume(now);
                 self.slots.replace(lease, instance.clone());
                 self.calm(lease, now);
             }
@@ -247,7 +265,8 @@ impl LeaseTable {
         if self.is_held {
             return None;
         }
-        let soonest = [self.wheel.next_deadline(), self.troubles.next_deadline(), self.freezes.next_deadline()];
+        let (wheel, barred) = (self.wheel.next_deadline(), self.barred.next_deadline());
+        let soonest = [wheel, self.troubles.next_deadline(), self.freezes.next_deadline(), barred];
         soonest.into_iter().flatten().min()
     }
 
@@ -281,6 +300,11 @@ impl LeaseTable {
     /// Leases that can lapse.
     fn mortal(&self) -> usize {
         self.count(LeaseKind::Ttl) + self.count(LeaseKind::Stream) + self.count(LeaseKind::Checked) - self.elsewhere
+    }
+
+    /// Whether there is a lease here of an instance.
+    pub fn has(&self, key: &InstanceKey) -> bool {
+        self.slots.find(key).is_some()
     }
 
     fn find(&self, key: &InstanceKey, generation: Revision) -> Option<LeaseId> {

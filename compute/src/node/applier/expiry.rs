@@ -113,8 +113,10 @@ impl Expiry {
                 }
                 self.table.end(key, *generation, now);
             }
-            LeaseEvent::Suspected { key, suspicion } => self.table.suspected(key, suspicion, now),
-            LeaseEvent::Confirmed { key, suspicion } => self.table.barrier_passed(key, *suspicion, now),
+            LeaseEvent::Suspected { key, suspicion } => {
+                self.table.suspected(key, suspicion, now);
+            }
+            LeaseEvent::Confirmed { key, suspicion } => self.table.confirmed(key, *suspicion, now),
             LeaseEvent::Cleared { key, age_ms } => {
                 self.table.cleared(key, *age_ms, now);
                 if self.is_checked(key) {
@@ -242,7 +244,7 @@ impl Applier {
             })
         };
         // Alone: what this node has applied is all there is to wait for.
-        self.expiry.table.due(now, Conditions { is_alone: true }, &members, &mut words);
+        self.expiry.table.due(now, Conditions { is_alone: true, barrier: None }, &members, &mut words);
         let author = self.own("lease");
         words.into_iter().rev().for_each(|op| self.staged.push_front(Item::Own { op, author: author.clone() }));
     }

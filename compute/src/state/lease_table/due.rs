@@ -1,15 +1,18 @@
 //! What is to be said now.
 
-use crate::model::{Cause, FreezeScope, Lease, Op, ServiceKey};
+use crate::model::{Cause, FreezeScope, Lease, Op, Revision, ServiceKey};
 use crate::port::clock::MonoMs;
 use crate::state::freeze::{Candidate, LeaseId, Members, RESEND_MS, Ruling, Scope, Totals, Word};
 
+use super::barred::is_past;
 use super::term::Term;
 use super::trouble::{Item, Said, Stage, Trouble};
 use super::{Conditions, LeaseTable};
 
 /// Most words given at once, a frame's worth; the rest is due at once.
 const DUE_MAX: usize = 4_096;
+/// How long a second opinion on a failed check is waited for, behind the check's timeout.
+const OPINION_MS: MonoMs = 1_000;
 /// Most healthy leases looked at in one call.
 const FIRED_MAX: usize = 65_536;
 
@@ -19,6 +22,8 @@ enum Next {
     /// It is in none.
     Calm,
     LookAt(MonoMs),
+    /// Until every member has shown this suspicion.
+    WaitFor(Revision),
     Say(Said),
     /// It would become unhealthy or go, if no freeze forbids it.
     Offer,
@@ -44,6 +49,7 @@ impl LeaseTable {
             return;
         }
         self.fire(now);
+        self.pass_barrier(conditions, now);
         let mut offered = Vec::new();
         self.work(now, conditions, full, &mut offered, out);
         let freezes_are_due = self.freezes.next_deadline().is_some_and(|at| at <= now);
@@ -66,6 +72,16 @@ impl LeaseTable {
             });
             if is_owed {
                 self.say(lease, Said::Refute, now, out);
+            }
+        }
+    }
+
+    /// Has those looked at that waited until every member had shown their suspicions.
+    fn pass_barrier(&mut self, conditions: Conditions, now: MonoMs) {
+        while let Some((suspicion, lease)) = self.barred.pop(conditions.barrier, now) {
+            let waits = |trouble: &Trouble| trouble.stage.suspicion() == Some(suspicion) && trouble.said.is_none();
+            if self.troubles.get(lease).is_some_and(waits) {
+                self.troubles.look(lease, now);
             }
         }
     }
@@ -131,6 +147,10 @@ impl LeaseTable {
         match self.next_of(lease, trouble, now, conditions) {
             Next::Calm => self.calm(lease, now),
             Next::LookAt(at) => self.troubles.look(lease, at),
+            Next::WaitFor(suspicion) => {
+                self.troubles.look(lease, MonoMs::MAX);
+                self.barred.wait(suspicion, lease, now);
+            }
             Next::Say(said @ (Said::Unhealthy | Said::Expire)) => {
                 if self.freezes.still_goes(lease) {
                     self.say(lease, said, now, out);
@@ -159,10 +179,18 @@ impl LeaseTable {
                 let at = self.term(lease).suspect_at(trouble.floor_ms);
                 if now < at { Next::LookAt(at) } else { Next::Say(Said::Suspect) }
             }
-            Stage::Standing { .. } => match self.due_at(lease, trouble) {
+            Stage::Standing { suspicion, since } => match self.due_at(lease, trouble) {
                 Some(at) if now < at => Next::LookAt(at),
-                Some(_) if conditions.is_alone || trouble.is_past_barrier => goes(Said::Unhealthy),
-                _ => Next::LookAt(MonoMs::MAX),
+                None => Next::LookAt(MonoMs::MAX),
+                Some(_) => match self.term(lease) {
+                    Term::Checked { .. } if conditions.is_alone || trouble.is_confirmed => goes(Said::Unhealthy),
+                    Term::Checked { timeout, .. } if now < since + timeout + OPINION_MS => {
+                        Next::LookAt(since + timeout + OPINION_MS)
+                    }
+                    Term::Checked { .. } => goes(Said::Unhealthy),
+                    _ if is_past(conditions.barrier, suspicion) => goes(Said::Unhealthy),
+                    _ => Next::WaitFor(suspicion),
+                },
             },
             Stage::Unhealthy { .. } => match self.due_at(lease, trouble) {
                 Some(at) if now < at => Next::LookAt(at),
@@ -212,12 +240,15 @@ impl LeaseTable {
     fn say(&mut self, lease: LeaseId, said: Said, now: MonoMs, out: &mut Vec<Op>) {
         let Some(trouble) = self.troubles.get(lease) else { return };
         let Some(op) = self.word(lease, trouble, said, now) else { return };
-        out.push(op);
         if let Some(trouble) = self.troubles.get_mut(lease) {
+            if let Op::Refute { age_ms, .. } = &op {
+                trouble.refuted_age_ms = *age_ms;
+            }
             trouble.said = Some(said);
             trouble.expires |= said == Said::Expire;
             trouble.was_suspected |= said == Said::Suspect;
         }
+        out.push(op);
         self.troubles.look(lease, now + RESEND_MS);
     }
 

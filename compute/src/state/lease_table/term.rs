@@ -11,7 +11,7 @@ use crate::state::freeze::LeaseId;
 /// What is known now of what a lease lives by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Term {
-    /// The newest heartbeat, or when this node became ready if that is later.
+    /// From when its time counts, and the same or when this node became ready if that is later.
     Ttl {
         ttl: MonoMs,
         renewed: MonoMs,
@@ -29,6 +29,7 @@ pub(super) enum Term {
     Elsewhere,
     Checked {
         span: MonoMs,
+        timeout: MonoMs,
     },
     /// Nothing ends it.
     Endless,
@@ -61,7 +62,9 @@ impl LeaseTable {
                     Held::Elsewhere => Term::Elsewhere,
                 }
             }
-            Lease::Checked { check, .. } => Term::Checked { span: check_span(check) },
+            Lease::Checked { check, .. } => {
+                Term::Checked { span: check_span(check), timeout: MonoMs::from(check.timeout_ms) }
+            }
             Lease::Permanent => Term::Endless,
         }
     }
@@ -92,7 +95,7 @@ impl Term {
         match self {
             Self::Ttl { ttl, .. } => Some(ttl),
             Self::Attached { grace } | Self::Lost { grace, .. } => Some(grace),
-            Self::Checked { span } => Some(span),
+            Self::Checked { span, .. } => Some(span),
             Self::Elsewhere | Self::Endless => None,
         }
     }

@@ -3,39 +3,46 @@
 use crate::model::{FreezeScope, InstanceKey, LeaseKind, Op, Revision, Suspicion};
 use crate::port::clock::MonoMs;
 use crate::state::freeze::{LeaseId, REFUSED_MS, Scope};
+use crate::state::witness::younger;
 
 use super::LeaseTable;
 use super::term::Term;
 use super::trouble::{Said, Stage, Trouble};
 
 impl LeaseTable {
-    /// A suspicion stands. Its cell must be marked before, so that a heartbeat either is seen here or sees the mark.
-    pub fn suspected(&mut self, key: &InstanceKey, suspicion: &Suspicion, now: MonoMs) {
-        let Some(lease) = self.find(key, suspicion.generation) else { return };
+    /// A suspicion stands, whoever raised it. Its cell must be marked before, so that a heartbeat either is seen here or
+    /// sees the mark. False: its lease is not here, and it is for the
+    /// [`Witness`](crate::state::witness::Witness).
+    pub fn suspected(&mut self, key: &InstanceKey, suspicion: &Suspicion, now: MonoMs) -> bool {
+        let Some(lease) = self.find(key, suspicion.generation) else { return false };
         if self.slots.get(lease).lease().kind() == LeaseKind::Permanent {
-            return;
+            return true;
         }
-        let stage = Stage::Standing { suspicion: suspicion.revision };
+        let stage = Stage::Standing { suspicion: suspicion.revision, since: now };
+        let renewed = self.slots.get(lease).cell.renewed_ms();
         if self.troubles.get(lease).is_none() {
-            let basis = self.basis_of(lease, suspicion.age_ms, now);
             self.take_off_wheel(lease);
-            self.troubles.insert(lease, Trouble::new(stage, basis));
+            self.troubles.insert(lease, Trouble::new(stage, renewed));
         }
+        // Two nodes may both believe that it is theirs: of another's suspicion this one is a witness.
+        let is_witness = younger(&self.slots.get(lease).cell, suspicion.age_ms, now).is_some();
         if let Some(trouble) = self.troubles.get_mut(lease) {
             trouble.stage = stage;
-            trouble.is_past_barrier = false;
+            trouble.is_confirmed = false;
             trouble.is_void = false;
             trouble.unsay();
+            if is_witness {
+                trouble.basis_ms = 0;
+            }
         }
         self.owe(lease);
         self.troubles.look(lease, now);
+        true
     }
 
-    /// What a heartbeat must be newer than to refute a suspicion that this node did not ask for.
-    fn basis_of(&self, lease: LeaseId, age_ms: u64, now: MonoMs) -> MonoMs {
-        let renewed = self.slots.get(lease).cell.renewed_ms();
-        let is_younger = self.ready_at.is_some_and(|ready| renewed > ready) && now.saturating_sub(renewed) < age_ms;
-        if is_younger { 0 } else { renewed }
+    /// Whether refutes are owed that [`LeaseTable::due`] has not given yet: they go before the next beacon.
+    pub fn owes(&self) -> bool {
+        !self.owed.is_empty()
     }
 
     fn take_off_wheel(&mut self, lease: LeaseId) {
@@ -45,7 +52,7 @@ impl LeaseTable {
     }
 
     /// Owes the log a refute, if the suspect was heard.
-    fn owe(&mut self, lease: LeaseId) {
+    pub(super) fn owe(&mut self, lease: LeaseId) {
         if self.troubles.get(lease).is_some_and(|trouble| self.is_heard(lease, trouble)) {
             self.owed.insert(lease);
         }
@@ -60,13 +67,29 @@ impl LeaseTable {
         }
     }
 
-    /// Every member has had its chance to refute this suspicion, or has confirmed it.
-    pub fn barrier_passed(&mut self, key: &InstanceKey, suspicion: Revision, now: MonoMs) {
+    /// The second opinion on a failed check agrees.
+    pub fn confirmed(&mut self, key: &InstanceKey, suspicion: Revision, now: MonoMs) {
         if let Some(lease) = self.slots.find(key)
-            && let Some(trouble) = self.troubles.get_mut(lease)
-            && trouble.stage.suspicion() == Some(suspicion)
+            && self.troubles.get(lease).is_some_and(|trouble| trouble.stage.suspicion() == Some(suspicion))
         {
-            trouble.is_past_barrier = true;
+            self.confirm(lease, now);
+        }
+    }
+
+    /// Nobody gives a second opinion on those checks any more: `was_second` of them is gone.
+    pub fn unseconded(&mut self, was_second: &dyn Fn(&InstanceKey) -> bool, now: MonoMs) {
+        let waits = |lease: LeaseId, trouble: &Trouble| {
+            let is_open = matches!(trouble.stage, Stage::Standing { .. }) && !trouble.is_confirmed;
+            is_open && matches!(self.term(lease), Term::Checked { .. }) && was_second(&self.slots.key(lease))
+        };
+        let waiting = self.troubles.iter().filter(|(lease, trouble)| waits(*lease, trouble));
+        let waiting: Vec<_> = waiting.map(|(lease, _)| lease).collect();
+        waiting.into_iter().for_each(|lease| self.confirm(lease, now));
+    }
+
+    fn confirm(&mut self, lease: LeaseId, now: MonoMs) {
+        if let Some(trouble) = self.troubles.get_mut(lease) {
+            trouble.is_confirmed = true;
             if trouble.said.is_none() {
                 self.troubles.look(lease, now);
             }
@@ -83,8 +106,12 @@ impl LeaseTable {
             return self.troubles.look(lease, now);
         };
         let again = trouble.again.take();
-        if trouble.said != Some(Said::Refute) {
-            self.slots.get(lease).cell.renew(now.saturating_sub(age_ms));
+        let (cell, at) = (&self.slots.get(lease).cell, now.saturating_sub(age_ms));
+        if trouble.said == Some(Said::Refute) && trouble.refuted_age_ms == age_ms {
+            // This node's own: its time goes on from the heartbeat itself, as if the log took no time.
+            cell.spend(at);
+        } else {
+            cell.refuted(at);
         }
         self.calm(lease, now);
         if again.is_some() {
@@ -137,9 +164,15 @@ impl LeaseTable {
         }
     }
 
-    /// The log shows a freeze that covers leases of this node: its own, one of a service, or, at boot, one that the
-    /// node's last incarnation made.
+    /// The log shows a freeze. Those of a service and of this node cover leases of this node; at boot, on a log of one
+    /// process, so do those that its last incarnations made. On a shared log those are another node's.
     pub fn frozen(&mut self, scope: &FreezeScope, freeze: Revision, now: MonoMs) {
+        if let FreezeScope::Node(node) = scope
+            && *node != self.me
+            && self.ready_at.is_some()
+        {
+            return;
+        }
         let scope = self.scope(scope);
         self.freezes.frozen(scope, freeze, now);
     }

@@ -13,19 +13,18 @@ pub(super) enum Stage {
     Wanting,
     Standing {
         suspicion: Revision,
-    },
-    /// And it is unhealthy, since this node applied that.
-    Unhealthy {
-        suspicion: Revision,
+        /// When this node applied it.
         since: MonoMs,
     },
+    /// And it is unhealthy, since this node applied that.
+    Unhealthy { suspicion: Revision, since: MonoMs },
 }
 
 impl Stage {
     pub(super) fn suspicion(self) -> Option<Revision> {
         match self {
             Self::Wanting => None,
-            Self::Standing { suspicion } | Self::Unhealthy { suspicion, .. } => Some(suspicion),
+            Self::Standing { suspicion, .. } | Self::Unhealthy { suspicion, .. } => Some(suspicion),
         }
     }
 }
@@ -57,8 +56,10 @@ pub(super) struct Trouble {
     pub(super) expires: bool,
     /// No freeze forbids what is to be said next.
     pub(super) may_go: bool,
-    /// Every member had its chance to refute.
-    pub(super) is_past_barrier: bool,
+    /// The second opinion on a failed check agrees, or there will be none.
+    pub(super) is_confirmed: bool,
+    /// The age that this node's newest refute named.
+    pub(super) refuted_age_ms: MonoMs,
     /// Its suspicion fell without anybody having heard it; what comes next in the log says why.
     pub(super) is_void: bool,
     /// What the last failed probe saw, of a checked lease.
@@ -80,7 +81,8 @@ impl Trouble {
             was_suspected: false,
             expires: false,
             may_go: false,
-            is_past_barrier: false,
+            is_confirmed: false,
+            refuted_age_ms: 0,
             is_void: false,
             detail: None,
             is_recovered: false,

@@ -45,7 +45,12 @@ fn leases_are_taken_over_in_the_order_of_their_names() {
     for state in [state(0..100), state((0..100).rev())] {
         let mut expiry = Expiry::ready(ME, &state, &checks, 0);
         let mut words = Vec::new();
-        expiry.table.due(TTL_MS - 500, Conditions { is_alone: true }, &|_| Members::default(), &mut words);
+        expiry.table.due(
+            TTL_MS - 500,
+            Conditions { is_alone: true, barrier: None },
+            &|_| Members::default(),
+            &mut words,
+        );
         let mut said = Vec::new();
         for word in &words {
             let Op::Suspect { instance, .. } = word else { panic!("it is too soon for {word:?}") };

@@ -3,7 +3,7 @@
 //! A name with a range, `s/i1..30`, means each of them. What is said at one time of one service is one line.
 
 use super::world::{World, checked, key, service, session};
-use crate::model::{Cause, FreezeScope, InstanceKey, Lease, Op, ServiceKey};
+use crate::model::{Cause, FreezeScope, InstanceKey, Lease, Op, Position, ServiceKey};
 use crate::port::clock::MonoMs;
 
 /// Runs a script; what comes out must be the script.
@@ -50,7 +50,10 @@ impl Stage {
             "end" => {}
             "ready" => world.table.ready(world.now),
             "hide" => self.hidden = words.iter().map(|&word| word.to_owned()).collect(),
-            "cluster" => world.is_alone = false,
+            "cluster" => {
+                world.is_alone = false;
+                world.barrier = Some(Position::ZERO);
+            }
             "register" => each(first).iter().for_each(|key| world.register(key, lease(&words[1..]))),
             "operate" => each(first).iter().for_each(|key| world.operate(key)),
             "deregister" => each(first).iter().for_each(|key| world.remove(key)),
@@ -69,10 +72,12 @@ impl Stage {
                 let generation = world.instances[&key(first)].generation;
                 world.table.check_recovered(&key(first), generation, world.now);
             }
-            "barrier" => {
+            "barrier" => world.barrier = Some(world.suspicions[&key(first)].revision.position()),
+            "confirm" => {
                 let suspicion = world.suspicions[&key(first)].revision;
-                world.table.barrier_passed(&key(first), suspicion, world.now);
+                world.table.confirmed(&key(first), suspicion, world.now);
             }
+            "second-gone" => world.table.unseconded(&|of| *of == key(first), world.now),
             "open" => {
                 world.open(session(first), time(words[1]) as u32);
                 world.held(session(first));

@@ -217,9 +217,52 @@ fn in_a_cluster_a_failed_check_waits_for_a_second_opinion() {
          0   ready
          20s fail s/a refused
          = 20s suspect s/a age 0s check refused
-         22s barrier s/a
-         = 22s unhealthy s/a
+         21s confirm s/a
+         = 21s unhealthy s/a
          30s end",
+    );
+}
+
+#[test]
+fn a_failed_check_waits_no_longer_than_a_second_behind_its_timeout() {
+    // The barrier, which stands at the log's start, is none of its concern.
+    check(
+        "0   cluster
+         0   register s/a checked remove=30s
+         0   ready
+         20s fail s/a refused
+         = 20s suspect s/a age 0s check refused
+         = 22.001s unhealthy s/a
+         30s end",
+    );
+}
+
+#[test]
+fn a_failed_check_does_not_wait_for_a_second_that_is_gone() {
+    check(
+        "0   cluster
+         0   register s1..2/a checked remove=30s
+         0   ready
+         20s fail s1/a refused
+         = 20s suspect s1/a age 0s check refused
+         20s fail s2/a refused
+         = 20s suspect s2/a age 0s check refused
+         21s second-gone s2/a
+         = 21s unhealthy s2/a
+         = 22.001s unhealthy s1/a
+         30s end",
+    );
+}
+
+#[test]
+fn a_confirmed_lapse_still_waits_for_the_barrier() {
+    check(
+        "0   cluster
+         0   register s/a ttl=15s
+         0   ready
+         = 10s suspect s/a age 10s lapse
+         11s confirm s/a
+         40s end",
     );
 }
 

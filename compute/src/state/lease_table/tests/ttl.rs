@@ -119,6 +119,40 @@ fn the_others_are_waited_for() {
 }
 
 #[test]
+fn what_waits_for_the_others_may_still_be_heard() {
+    check(
+        "0     cluster
+         0     register s/a ttl=15s remove=30s
+         0     ready
+         = 10s suspect s/a age 10s lapse
+         16s   renew s/a
+         = 16s refute s/a age 0s
+         # The first suspicion is shown, and the second is not: the time of the second is over.
+         = 26.05s suspect s/a age 10.049s lapse
+         31.5s barrier s/a
+         = 31.5s unhealthy s/a
+         = 61.501s expire s/a
+         70s   end",
+    );
+}
+
+#[test]
+fn the_barrier_is_looked_at_without_being_asked_to() {
+    use super::world::{World, key};
+    use crate::model::{Lease, Op, Position};
+    let mut world = World::new();
+    world.barrier = Some(Position::ZERO);
+    world.register(&key("s/a"), Lease::DEFAULT);
+    world.table.ready(0);
+    world.run_until(16_020);
+    assert_eq!(world.count(|op| matches!(op, Op::Unhealthy { .. })), 0);
+    assert_eq!(world.table.next_deadline(), Some(16_100));
+    world.barrier = Some(world.suspicions[&key("s/a")].revision.position());
+    world.run_until(16_200);
+    assert_eq!(world.count(|op| matches!(op, Op::Unhealthy { .. })), 1);
+}
+
+#[test]
 fn what_does_not_come_back_is_said_again() {
     check(
         "0     register s/a ttl=15s

@@ -73,6 +73,7 @@ pub(super) struct World {
     pub(super) now: MonoMs,
     pub(super) table: LeaseTable,
     pub(super) is_alone: bool,
+    pub(super) barrier: Option<Position>,
     me: NodeIncarnation,
     pub(super) instances: BTreeMap<InstanceKey, Arc<Instance>>,
     pub(super) suspicions: BTreeMap<InstanceKey, Suspicion>,
@@ -106,6 +107,7 @@ impl World {
             now: 0,
             table: LeaseTable::new(me),
             is_alone: true,
+            barrier: None,
             me,
             instances: BTreeMap::new(),
             suspicions: BTreeMap::new(),
@@ -169,7 +171,8 @@ impl World {
             let mut out = Vec::new();
             let (instances, thresholds) = (&self.instances, &self.thresholds);
             let members = |service: &ServiceKey| members(instances, thresholds, service);
-            self.table.due(self.now, Conditions { is_alone: self.is_alone }, &members, &mut out);
+            let conditions = Conditions { is_alone: self.is_alone, barrier: self.barrier };
+            self.table.due(self.now, conditions, &members, &mut out);
             let is_quiet = out.is_empty();
             out.into_iter().for_each(|op| self.say(op, false));
             let applies = self.in_flight.front().is_some_and(|(at, ..)| *at <= self.now);
