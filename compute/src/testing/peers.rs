@@ -1,39 +1,32 @@
-//! The `Peers` port for tests: a [`MemoryNetwork`] whose links can be cut, [`FaultyPeers`] over any peers, and the
-//! [`suite`](suite::suite) that every transport passes.
+//! The `Peers` port for tests: a [`MemoryNetwork`] whose links can be cut, [`FaultyPeers`] over any peers, an
+//! [`InboxHost`] that keeps what it is told, and the [`suite`](suite::suite) that every transport passes.
 
 mod faulty;
+mod inbox;
 pub mod suite;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
 
-use crate::model::NodeIncarnation;
-use crate::port::peers::{Age, PeerError, Peers};
+use crate::model::{NodeIncarnation, ServiceKey};
+use crate::port::peers::{Age, Host, PeerError, Peers, Reply};
+use crate::watch::Subscription;
 
 pub use faulty::{CallFault, FaultyPeers, PeerRates};
+pub use inbox::{Delivery, Inbox, InboxHost};
 
-/// What a node is told by another one.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Delivery {
-    Heartbeats { from: NodeIncarnation, heard: Vec<Age> },
-    HandOver { from: NodeIncarnation, ages: Vec<Age> },
-}
-
-/// Where a node finds what it was told; not bounded, for a test reads it or fails.
-pub type Inbox = mpsc::UnboundedReceiver<Delivery>;
-
-/// Nodes of one process that call each other.
+/// Nodes of one process that call each other. Each has an address, which the next life of a node may have again.
 #[derive(Default)]
 pub struct MemoryNetwork(Mutex<Links>);
 
 #[derive(Default)]
 struct Links {
-    nodes: BTreeMap<NodeIncarnation, mpsc::UnboundedSender<Delivery>>,
+    /// Who answers at an address.
+    hosts: BTreeMap<Arc<str>, Arc<dyn Host>>,
     /// From the first to the second nothing gets through.
-    cut: BTreeSet<(NodeIncarnation, NodeIncarnation)>,
+    cut: BTreeSet<(Arc<str>, Arc<str>)>,
 }
 
 impl MemoryNetwork {
@@ -41,21 +34,24 @@ impl MemoryNetwork {
         Arc::new(Self::default())
     }
 
-    /// Adds a node: its way to the others, and what they tell it.
-    pub fn join(self: &Arc<Self>, node: NodeIncarnation) -> (Arc<MemoryPeers>, Inbox) {
-        let (sender, inbox) = mpsc::unbounded_channel();
-        self.links().nodes.insert(node, sender);
-        (Arc::new(MemoryPeers { network: Arc::clone(self), node }), inbox)
+    /// The way to the others of a node that is, or will be, at `address`.
+    pub fn enter(self: &Arc<Self>, address: &str) -> Arc<MemoryPeers> {
+        Arc::new(MemoryPeers { network: Arc::clone(self), address: address.into(), known: Mutex::default() })
     }
 
-    /// Removes a node, as its death does.
-    pub fn leave(&self, node: NodeIncarnation) {
-        self.links().nodes.remove(&node);
+    /// From now on `host` answers at `address`.
+    pub fn serve(&self, address: &str, host: Arc<dyn Host>) {
+        self.links().hosts.insert(address.into(), host);
     }
 
-    /// Nothing gets through from `from` to `to` any more; the other way is another link.
-    pub fn cut(&self, from: NodeIncarnation, to: NodeIncarnation) {
-        self.links().cut.insert((from, to));
+    /// Nobody answers at `address` any more, as after a death.
+    pub fn leave(&self, address: &str) {
+        self.links().hosts.remove(address);
+    }
+
+    /// Nothing gets through from `from` to `to` any more; the other way is another link. An answer goes with its call.
+    pub fn cut(&self, from: &str, to: &str) {
+        self.links().cut.insert((from.into(), to.into()));
     }
 
     /// All links are whole again.
@@ -71,34 +67,73 @@ impl MemoryNetwork {
 /// One node's way to the others of its [`MemoryNetwork`].
 pub struct MemoryPeers {
     network: Arc<MemoryNetwork>,
-    node: NodeIncarnation,
+    address: Arc<str>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    me: Option<NodeIncarnation>,
+    members: BTreeMap<NodeIncarnation, Arc<str>>,
 }
 
 impl MemoryPeers {
-    fn deliver(&self, to: NodeIncarnation, what: Delivery) -> Result<(), PeerError> {
-        let links = self.network.links();
-        let inbox = links.nodes.get(&to).filter(|_| to != self.node).ok_or(PeerError::Unknown(to))?;
-        if links.cut.contains(&(self.node, to)) {
-            return Err(PeerError::Away("the link is cut".into()));
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This node's name, and who answers for `node`.
+    fn reach(&self, node: NodeIncarnation) -> Result<(NodeIncarnation, Arc<dyn Host>), PeerError> {
+        let (me, address) = {
+            let known = self.known();
+            let address = known.members.get(&node).cloned();
+            known.me.zip(address).ok_or(PeerError::Unknown(node))?
+        };
+        let host = {
+            let links = self.network.links();
+            if links.cut.contains(&(Arc::clone(&self.address), Arc::clone(&address))) {
+                return Err(PeerError::Away("the link is cut".into()));
+            }
+            links.hosts.get(&address).cloned()
+        };
+        let host = host.ok_or_else(|| PeerError::Away(format!("nobody answers at {address}")))?;
+        match host.reply().node {
+            there if there == node => Ok((me, host)),
+            other => Err(PeerError::Away(format!("at {address} is {other:?}"))),
         }
-        inbox.send(what).map_err(|_| PeerError::Away("nobody reads what it is told".into()))
     }
 }
 
 #[async_trait]
 impl Peers for MemoryPeers {
+    fn know(&self, me: NodeIncarnation, members: &[(NodeIncarnation, Arc<str>)]) {
+        let members = members.iter().filter(|(node, _)| *node != me).cloned().collect();
+        *self.known() = Known { me: Some(me), members };
+    }
+
     fn reachable(&self) -> Vec<NodeIncarnation> {
-        let links = self.network.links();
-        let reached = |node: &NodeIncarnation| *node != self.node && !links.cut.contains(&(self.node, *node));
-        links.nodes.keys().copied().filter(reached).collect()
+        let members: Vec<_> = self.known().members.keys().copied().collect();
+        members.into_iter().filter(|node| self.reach(*node).is_ok()).collect()
+    }
+
+    async fn ask(&self, node: NodeIncarnation) -> Result<Reply, PeerError> {
+        self.reach(node).map(|(_, host)| host.reply())
+    }
+
+    async fn subscribers(&self, node: NodeIncarnation, service: &ServiceKey) -> Result<Vec<Subscription>, PeerError> {
+        self.reach(node).map(|(_, host)| host.subscribers(service))
+    }
+
+    async fn drain(&self, node: NodeIncarnation) -> Result<(), PeerError> {
+        self.reach(node).map(|(_, host)| host.drain())
     }
 
     async fn heartbeats(&self, node: NodeIncarnation, heard: Vec<Age>) -> Result<(), PeerError> {
-        self.deliver(node, Delivery::Heartbeats { from: self.node, heard })
+        self.reach(node).map(|(me, host)| host.heartbeats(me, heard))
     }
 
     async fn hand_over(&self, node: NodeIncarnation, ages: Vec<Age>) -> Result<(), PeerError> {
-        self.deliver(node, Delivery::HandOver { from: self.node, ages })
+        self.reach(node).map(|(me, host)| host.hand_over(me, ages))
     }
 }
 

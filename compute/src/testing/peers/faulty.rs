@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::model::NodeIncarnation;
+use crate::model::{NodeIncarnation, ServiceKey};
 use crate::port::Chance;
-use crate::port::peers::{Age, PeerError, Peers};
+use crate::port::peers::{Age, PeerError, Peers, Reply};
+use crate::watch::Subscription;
 
 /// How a call goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,7 +59,7 @@ impl FaultyPeers {
         self.plan().chance = Some((chance, rates));
     }
 
-    /// While stalled, calls wait before they are delivered, and nobody is reachable.
+    /// While stalled, calls wait before they are delivered, longer than the port allows, and nobody is reachable.
     pub fn set_stalled(&self, stalled: bool) {
         self.stalled.send_replace(stalled);
     }
@@ -97,19 +98,19 @@ fn away() -> PeerError {
     PeerError::Away("as the test says".into())
 }
 
-/// Makes a call, which `$call` names, as the plan says.
+/// Makes a call as the plan says.
 macro_rules! call {
-    ($self:ident, $call:ident, $node:ident, $ages:ident) => {
+    ($self:ident, $made:expr) => {
         match $self.fault().await {
-            None => $self.inner.$call($node, $ages).await,
+            None => $made.await,
             Some(CallFault::Lost) => Err(away()),
             Some(CallFault::Unanswered) => {
-                $self.inner.$call($node, $ages).await?;
+                $made.await?;
                 Err(away())
             }
             Some(CallFault::Twice) => {
-                $self.inner.$call($node, $ages.clone()).await?;
-                $self.inner.$call($node, $ages).await
+                $made.await?;
+                $made.await
             }
         }
     };
@@ -117,15 +118,31 @@ macro_rules! call {
 
 #[async_trait]
 impl Peers for FaultyPeers {
+    fn know(&self, me: NodeIncarnation, members: &[(NodeIncarnation, Arc<str>)]) {
+        self.inner.know(me, members);
+    }
+
     fn reachable(&self) -> Vec<NodeIncarnation> {
         if *self.stalled.borrow() { Vec::new() } else { self.inner.reachable() }
     }
 
+    async fn ask(&self, node: NodeIncarnation) -> Result<Reply, PeerError> {
+        call!(self, self.inner.ask(node))
+    }
+
+    async fn subscribers(&self, node: NodeIncarnation, service: &ServiceKey) -> Result<Vec<Subscription>, PeerError> {
+        call!(self, self.inner.subscribers(node, service))
+    }
+
+    async fn drain(&self, node: NodeIncarnation) -> Result<(), PeerError> {
+        call!(self, self.inner.drain(node))
+    }
+
     async fn heartbeats(&self, node: NodeIncarnation, heard: Vec<Age>) -> Result<(), PeerError> {
-        call!(self, heartbeats, node, heard)
+        call!(self, self.inner.heartbeats(node, heard.clone()))
     }
 
     async fn hand_over(&self, node: NodeIncarnation, ages: Vec<Age>) -> Result<(), PeerError> {
-        call!(self, hand_over, node, ages)
+        call!(self, self.inner.hand_over(node, ages.clone()))
     }
 }

@@ -1,20 +1,28 @@
 //! What every way to the other nodes must do.
 
+mod answers;
+mod ends;
+mod telling;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use super::{Delivery, Inbox};
+use super::{Inbox, InboxHost};
 use crate::model::{InstanceKey, NodeIncarnation, Position};
 use crate::port::Peers;
-use crate::port::peers::{Age, PeerError};
+use crate::port::peers::Age;
 
 /// One node of a network that the suite calls in.
 pub struct Member {
     pub node: NodeIncarnation,
+    /// Where the others reach it.
+    pub address: Arc<str>,
     pub peers: Arc<dyn Peers>,
+    /// What answers for the node.
+    pub host: Arc<InboxHost>,
     /// What the node was told, in the order in which it was told.
     pub inbox: Inbox,
 }
@@ -22,11 +30,14 @@ pub struct Member {
 /// Where the suite gets its nodes.
 #[async_trait]
 pub trait Site: Send + Sync {
-    /// Three nodes that can all call each other.
+    /// Three nodes that could all call each other, and know of nobody yet.
     async fn three(&self) -> [Member; 3];
 
-    /// Ends a node of the last three, and returns when the others no longer reach it.
-    async fn end(&self, node: NodeIncarnation);
+    /// Ends the node at an address of the last three.
+    async fn end(&self, address: &str);
+
+    /// From now on the node at this address answers nothing, and its connections stay as they are.
+    async fn silence(&self, address: &str);
 }
 
 /// A rule that a transport broke, and how it showed.
@@ -38,19 +49,29 @@ pub struct Violation {
 }
 
 const RULE_TIME_MAX: Duration = Duration::from_secs(60);
-/// A cell holds no more leases than this that change hands in one call.
-const AGES_MANY: usize = 20_000;
+/// What the port says, and a second for a machine that does other things meanwhile.
+const CALL_TIME_MAX: Duration = Duration::from_secs(2);
+/// Within which what is true of the network shows in what is reachable.
+const NOTICE_TIME_MAX: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 type Outcome = Result<(), String>;
 
 /// Runs every rule, each on nodes of its own.
 pub async fn suite(site: &dyn Site) -> Result<(), Violation> {
-    let rules: [(&'static str, BoxFuture<'_, Outcome>); 5] = [
-        ("the other nodes are reachable, and oneself is not", Box::pin(reachable(site))),
-        ("what one is told is what the other said, in order", Box::pin(delivery(site))),
-        ("a call of many ages arrives whole", Box::pin(many(site))),
-        ("a node nobody knows is unknown, oneself too", Box::pin(unknown(site))),
-        ("a node that ended is not reached, and the others still are", Box::pin(ended(site))),
+    let rules: [(&'static str, BoxFuture<'_, Outcome>); 12] = [
+        ("the other nodes are reachable, and oneself is not", Box::pin(ends::reachable(site))),
+        ("what one is told is what the other said, in order", Box::pin(telling::delivery(site))),
+        ("a call of many ages arrives whole", Box::pin(telling::many(site))),
+        ("a node nobody knows is unknown, oneself too", Box::pin(ends::unknown(site))),
+        ("who is not known is not called", Box::pin(ends::known(site))),
+        ("a node answers how far it is", Box::pin(answers::ask(site))),
+        ("a node names its subscribers", Box::pin(answers::subscribers(site))),
+        ("a node is told to drain", Box::pin(answers::drain(site))),
+        ("another node at the same address is not believed", Box::pin(answers::another(site))),
+        ("a node that was renamed says so", Box::pin(telling::renamed(site))),
+        ("a node that ended is not reached, and the others still are", Box::pin(ends::ended(site))),
+        ("a call of a node that does not answer ends within a second", Box::pin(ends::silent(site))),
     ];
     for (rule, run) in rules {
         let outcome = tokio::time::timeout(RULE_TIME_MAX, run).await;
@@ -60,82 +81,47 @@ pub async fn suite(site: &dyn Site) -> Result<(), Violation> {
     Ok(())
 }
 
-async fn reachable(site: &dyn Site) -> Outcome {
+/// Three nodes that know each other.
+async fn acquainted(site: &dyn Site) -> Result<[Member; 3], String> {
     let members = site.three().await;
     for member in &members {
-        let mut wanted: Vec<_> = members.iter().map(|m| m.node).filter(|node| *node != member.node).collect();
-        wanted.sort_unstable();
-        let mut reached = member.peers.reachable();
-        reached.sort_unstable();
-        if reached != wanted {
-            return Err(format!("{:?} reaches {reached:?}, there are {wanted:?}", member.node));
+        let others: Vec<_> = members.iter().filter(|other| other.node != member.node).collect();
+        introduce(member, &others);
+        reaches(member, &others).await?;
+    }
+    Ok(members)
+}
+
+/// Makes `others`, and nobody else, known to a node.
+fn introduce(member: &Member, others: &[&Member]) {
+    let known: Vec<_> = others.iter().map(|other| (other.node, Arc::clone(&other.address))).collect();
+    member.peers.know(member.node, &known);
+}
+
+/// The node comes to reach these and no others.
+async fn reaches(member: &Member, others: &[&Member]) -> Outcome {
+    let mut wanted: Vec<_> = others.iter().map(|other| other.node).collect();
+    wanted.sort_unstable();
+    let mut reached = Vec::new();
+    let looking = async {
+        loop {
+            reached = member.peers.reachable();
+            reached.sort_unstable();
+            if reached == wanted {
+                return;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
-    }
-    Ok(())
-}
-
-async fn delivery(site: &dyn Site) -> Outcome {
-    let [one, mut two, mut three] = site.three().await;
-    for n in 0..20 {
-        let heard = ages(n, 3);
-        one.peers.heartbeats(two.node, heard.clone()).await.map_err(|e| e.to_string())?;
-        told(&mut two, Delivery::Heartbeats { from: one.node, heard }).await?;
-        let ages = ages(n, 2);
-        two.peers.hand_over(three.node, ages.clone()).await.map_err(|e| e.to_string())?;
-        told(&mut three, Delivery::HandOver { from: two.node, ages }).await?;
-    }
-    one.peers.heartbeats(two.node, Vec::new()).await.map_err(|e| format!("a call of no ages: {e}"))
-}
-
-async fn many(site: &dyn Site) -> Outcome {
-    let [one, mut two, _three] = site.three().await;
-    let ages = ages(0, AGES_MANY);
-    one.peers.hand_over(two.node, ages.clone()).await.map_err(|e| e.to_string())?;
-    let mut arrived = Vec::new();
-    // A transport may cut it into several messages.
-    while arrived.len() < ages.len() {
-        match two.inbox.recv().await {
-            Some(Delivery::HandOver { from, ages }) if from == one.node => arrived.extend(ages),
-            other => return Err(format!("after {} ages came {other:?}", arrived.len())),
-        }
-    }
-    if arrived == ages { Ok(()) } else { Err("the ages that arrived are others".into()) }
-}
-
-async fn unknown(site: &dyn Site) -> Outcome {
-    let [one, two, three] = site.three().await;
-    let nobody = NodeIncarnation(one.node.0 ^ two.node.0 ^ three.node.0 ^ 0x5555);
-    for node in [nobody, one.node] {
-        match one.peers.heartbeats(node, ages(1, 1)).await {
-            Err(PeerError::Unknown(named)) if named == node => {}
-            other => return Err(format!("a call of {node:?} gave {other:?}")),
-        }
-    }
-    Ok(())
-}
-
-async fn ended(site: &dyn Site) -> Outcome {
-    let [one, two, mut three] = site.three().await;
-    site.end(two.node).await;
-    if let Ok(()) = one.peers.heartbeats(two.node, ages(1, 1)).await {
-        return Err("a call of a node that ended succeeded".into());
-    }
-    if one.peers.reachable() != [three.node] {
-        return Err(format!("reachable are {:?}, there is {:?}", one.peers.reachable(), three.node));
-    }
-    let heard = ages(2, 1);
-    one.peers.heartbeats(three.node, heard.clone()).await.map_err(|e| e.to_string())?;
-    told(&mut three, Delivery::Heartbeats { from: one.node, heard }).await
-}
-
-async fn told(member: &mut Member, wanted: Delivery) -> Outcome {
-    let told = member.inbox.recv().await;
-    if told.as_ref() == Some(&wanted) { Ok(()) } else { Err(format!("told was {told:?}, said {wanted:?}")) }
+    };
+    let looked = tokio::time::timeout(NOTICE_TIME_MAX, looking).await;
+    looked.map_err(|_| format!("{:?} reaches {reached:?}, there are {wanted:?}", member.node))
 }
 
 fn ages(seed: u64, count: usize) -> Vec<Age> {
     let age = |n: u64| Age {
-        instance: InstanceKey::new("default", "service", &format!("10.0.0.1:{n}")).expect("within the limits"),
+        // Several services, one after the other and in turns.
+        instance: InstanceKey::new("default", &format!("s{}", n / 64 + n % 2), &format!("10.0.0.1:{n}"))
+            .expect("within the limits"),
         generation: Position::new(1, seed + n + 1).expect("far below 2^40").at(n as u16),
         age_ms: seed * 1_000 + n,
     };
