@@ -34,7 +34,8 @@ pub use provider::{Provider, ProviderSpec};
 pub use removal::{Removal, RemovalReason, Tombstone};
 pub use revision::{GENERATIONS_FIRST, LogGeneration, LogIdentity, NodeIncarnation, Position, Revision};
 pub use rows::{
-    FreezeRow, LogState, NamespaceRow, OriginRow, OverrideRow, Row, Rows, ServiceRow, SessionRow, SuspicionRow,
+    FreezeRow, LogState, MemberRow, NamespaceRow, OriginRow, OverrideRow, Row, Rows, ServiceRow, SessionRow,
+    SuspicionRow,
 };
 pub use selector::Selector;
 pub use service::{Metadata, NamespaceSettings, ServiceSettings};

@@ -13,6 +13,7 @@ mod decide;
 mod dirty;
 pub mod freeze;
 pub mod lease_table;
+mod members;
 mod origins;
 pub mod ownership;
 mod service;
@@ -39,6 +40,7 @@ pub use service::Service;
 pub use verdict::{LogBroken, Refusal, Verdict};
 
 use dirty::Dirty;
+use members::Members;
 use origins::Origins;
 use timers::Timers;
 use tombstones::Tombstones;
@@ -55,6 +57,7 @@ pub struct State {
     suspicions: BTreeMap<InstanceKey, Suspicion>,
     freezes: BTreeMap<FreezeScope, Freeze>,
     origins: Origins,
+    members: Members,
     log: LogState,
     instances: usize,
     timers: Timers,
@@ -97,6 +100,7 @@ impl State {
             suspicions: BTreeMap::new(),
             freezes: BTreeMap::new(),
             origins: Origins::default(),
+            members: Members::default(),
             log: LogState { identity, watermark: Position::ZERO, time_ms: 0, rolling_hash: 0 },
             instances: 0,
             timers: Timers::default(),
@@ -143,6 +147,7 @@ impl State {
         state.suspicions = puts(rows.suspicions).collect();
         state.freezes = puts(rows.freezes).collect();
         puts(rows.origins).for_each(|(node, row)| state.origins.insert(node, row));
+        puts(rows.members).for_each(|(node, row)| state.members.insert(node, row));
         state.index();
         Ok(state)
     }

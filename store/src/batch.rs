@@ -3,7 +3,8 @@
 use compute::model::{Row, Rows};
 
 use crate::row::{
-    Cell, Freezes, Instances, Kind, Namespaces, Origins, Overrides, Services, Sessions, Suspicions, Tombstones, seal,
+    Cell, Freezes, Instances, Kind, Members, Namespaces, Origins, Overrides, Services, Sessions, Suspicions,
+    Tombstones, seal,
 };
 
 /// Rows of one kind. Sorted, so that two landings lock in the same order and pages are visited once.
@@ -22,6 +23,7 @@ pub(crate) struct Batch {
     pub(crate) suspicions: Sorted<Suspicions>,
     pub(crate) freezes: Sorted<Freezes>,
     pub(crate) origins: Sorted<Origins>,
+    pub(crate) members: Sorted<Members>,
 }
 
 impl Batch {
@@ -37,6 +39,7 @@ impl Batch {
             suspicions: Sorted::new(rows.suspicions)?,
             freezes: Sorted::new(rows.freezes)?,
             origins: Sorted::new(rows.origins)?,
+            members: Sorted::new(rows.members)?,
         })
     }
 }

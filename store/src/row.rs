@@ -8,6 +8,7 @@ mod checksum;
 mod guard;
 mod instance;
 mod mark;
+mod member;
 mod part;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub(crate) use checksum::{CHECKSUM, seal};
 pub(crate) use guard::{Freezes, Origins, Sessions};
 pub(crate) use instance::{Instances, Overrides, Suspicions, Tombstones};
 pub(crate) use mark::{MARK, mark, mark_cells};
+pub(crate) use member::Members;
 pub(crate) use part::{Part, Wrong};
 
 /// A value of one column.

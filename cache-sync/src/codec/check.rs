@@ -1,7 +1,9 @@
 //! Checks of values whose types do not vouch for them, made on the way out as on the way in: a frame that could be
 //! written and not be read back would stop every node that comes to it.
 
-use compute::model::limits::{CLIENT_NAME_BYTES_MAX, SESSION_GRACE_MS_MAX, SESSION_GRACE_MS_MIN};
+use compute::model::limits::{
+    CLIENT_NAME_BYTES_MAX, NODE_NAME_BYTES_MAX, PEER_BYTES_MAX, SESSION_GRACE_MS_MAX, SESSION_GRACE_MS_MIN,
+};
 use compute::model::{Check, CheckKind, Invalid, Lease, Operator, OperatorPatch, Set};
 
 pub(super) fn session(grace_ms: u32, client: &str) -> Result<(), Invalid> {
@@ -14,6 +16,15 @@ pub(super) fn session(grace_ms: u32, client: &str) -> Result<(), Invalid> {
         return Err(Invalid::new("open_session.client", client, allowed));
     }
     Ok(())
+}
+
+pub(super) fn beacon(name: &str, peer: &str) -> Result<(), Invalid> {
+    let within = |field, text: &str, bytes_max: usize| {
+        let allowed = || format!("at most {bytes_max} bytes");
+        if text.len() > bytes_max { Err(Invalid::new(field, text, allowed())) } else { Ok(()) }
+    };
+    within("beacon.name", name, NODE_NAME_BYTES_MAX)?;
+    within("beacon.peer", peer, PEER_BYTES_MAX)
 }
 
 pub(super) fn operator(operator: &Operator) -> Result<(), Invalid> {

@@ -115,12 +115,12 @@ impl Within {
                 Op::Expire { instance, suspicion }
             }
             Wire::OpenSession(op) => open_session(op)?,
-            Wire::AttachSession(op) => {
-                Op::AttachSession { session: session(&op.session)?, node: NodeIncarnation(op.node), epoch: op.epoch }
-            }
+            Wire::AttachSession(op) => attach_session(&op)?,
             Wire::CloseSession(op) => close_session(&op)?,
             Wire::Freeze(op) => Op::Freeze { scope: held(op.scope)?, lapsed: op.lapsed, of: op.of },
             Wire::Release(op) => Op::Release { scope: held(op.scope)?, freeze: revision("freeze", op.freeze)? },
+            Wire::Beacon(op) => beacon(op)?,
+            Wire::Gone(op) => Op::Gone { node: NodeIncarnation(op.node) },
         })
     }
 
@@ -170,15 +170,15 @@ fn revision(field: &'static str, packed: u64) -> Result<Revision, Invalid> {
     Revision::from_packed(packed).ok_or_else(|| Invalid::new(field, packed, "a packed revision, below 2^63"))
 }
 
+fn position(field: &'static str, packed: u64) -> Result<Position, Invalid> {
+    Position::from_packed(packed).ok_or_else(|| Invalid::new(field, packed, "a packed position, below 2^47"))
+}
+
 fn seen(base: Option<wire::Base>) -> Result<Base, Invalid> {
     use wire::base::Seen;
     match some("base.seen", base.and_then(|base| base.seen))? {
         Seen::At(packed) => revision("base.at", packed).map(Base::At),
-        Seen::Absent(packed) => {
-            let position = Position::from_packed(packed);
-            let wrong = || Invalid::new("base.absent", packed, "a packed position, below 2^47");
-            position.ok_or_else(wrong).map(Base::Absent)
-        }
+        Seen::Absent(packed) => position("base.absent", packed).map(Base::Absent),
     }
 }
 
@@ -204,8 +204,24 @@ fn open_session(op: wire::OpenSession) -> Result<Op, Invalid> {
     })
 }
 
+fn attach_session(op: &wire::AttachSession) -> Result<Op, Invalid> {
+    Ok(Op::AttachSession { session: session(&op.session)?, node: NodeIncarnation(op.node), epoch: op.epoch })
+}
+
 fn close_session(op: &wire::CloseSession) -> Result<Op, Invalid> {
     Ok(Op::CloseSession { session: session(&op.session)?, epoch: op.epoch, deregister: op.deregister })
+}
+
+fn beacon(op: wire::Beacon) -> Result<Op, Invalid> {
+    check::beacon(&op.name, &op.peer)?;
+    Ok(Op::Beacon {
+        name: op.name.into(),
+        peer: op.peer.into(),
+        applied: position("beacon.applied", op.applied)?,
+        rolling_hash: op.rolling_hash,
+        landed: position("beacon.landed", op.landed)?,
+        leaving: op.leaving,
+    })
 }
 
 fn namespace_settings(settings: wire::NamespaceSettings) -> Result<NamespaceSettings, Invalid> {

@@ -131,6 +131,8 @@ fn op(out: &mut Out, op: &Op) -> Result<(), Invalid> {
             out.message(1, |out| held(out, scope));
             out.fixed(2, freeze.packed());
         }),
+        Op::Beacon { .. } => beacon(out, op)?,
+        Op::Gone { node } => out.message(24, |out| out.fixed(1, node.0)),
     }
     Ok(())
 }
@@ -166,6 +168,20 @@ fn freeze(out: &mut Out, scope: &FreezeScope, lapsed: u32, of: u32) {
         out.number(2, u64::from(lapsed));
         out.number(3, u64::from(of));
     });
+}
+
+fn beacon(out: &mut Out, op: &Op) -> Result<(), Invalid> {
+    let Op::Beacon { name, peer, applied, rolling_hash, landed, leaving } = op else { return Ok(()) };
+    check::beacon(name, peer)?;
+    out.message(23, |out| {
+        out.text(1, name);
+        out.text(2, peer);
+        out.fixed(3, applied.packed());
+        out.fixed(4, *rolling_hash);
+        out.fixed(5, landed.packed());
+        out.flag(6, *leaving);
+    });
+    Ok(())
 }
 
 /// An instance, and the one revision that most decisions about it name.

@@ -112,6 +112,22 @@ pub enum Op {
     Freeze { scope: FreezeScope, lapsed: u32, of: u32 },
     /// They are no longer.
     Release { scope: FreezeScope, freeze: Revision },
+
+    /// The origin's node lives: up to where it has applied the log, and the rolling hash of that. Void unless both
+    /// positions are below its own.
+    Beacon {
+        name: Arc<str>,
+        /// Where other nodes reach it; may be empty.
+        peer: Arc<str>,
+        applied: Position,
+        rolling_hash: u64,
+        /// Up to where it knows the rows to be in the store.
+        landed: Position,
+        /// It drains, and shall be given nothing any more.
+        leaving: bool,
+    },
+    /// This node was not heard, or has said goodbye: its words about leases no longer count.
+    Gone { node: NodeIncarnation },
 }
 
 /// One record of the change log: what gathered while the last append was under way.

@@ -58,6 +58,10 @@ pub const SESSION_GRACE_MS_MAX: u64 = 300_000;
 pub const SESSION_GRACE_MS_DEFAULT: u32 = 10_000;
 /// Longest name that a client gives itself, in bytes.
 pub const CLIENT_NAME_BYTES_MAX: usize = 255;
+/// Longest name of a node, in bytes.
+pub const NODE_NAME_BYTES_MAX: usize = 255;
+/// Longest address at which other nodes reach a node, in bytes: a host, a colon and a port.
+pub const PEER_BYTES_MAX: usize = HOST_BYTES_MAX + 6;
 /// Most items of one batch.
 pub const BATCH_ITEMS_MAX: usize = 1_000;
 /// Most changes of one frame of the log.

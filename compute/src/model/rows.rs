@@ -67,6 +67,29 @@ pub struct OriginRow {
     pub last_seen: Position,
 }
 
+/// A node as its beacons show it. One that is gone is remembered as long as its origin is: what it said late must not
+/// count.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MemberRow {
+    pub name: Arc<str>,
+    /// Where other nodes reach it; may be empty.
+    pub peer: Arc<str>,
+    /// Log time of its first beacon.
+    pub joined_ms: u64,
+    pub joined: Revision,
+    /// Its newest beacon, or what said that it is gone.
+    pub seen: Revision,
+    /// Everything up to here it has applied.
+    pub applied: Position,
+    /// Of what it has applied.
+    pub rolling_hash: u64,
+    /// Up to where it knows the rows to be in the store.
+    pub landed: Position,
+    /// It drains, and shall be given nothing any more.
+    pub leaving: bool,
+    pub gone: bool,
+}
+
 /// What apply carries from frame to frame beside the rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogState {
@@ -91,6 +114,7 @@ pub struct Rows {
     pub suspicions: Vec<Row<InstanceKey, SuspicionRow>>,
     pub freezes: Vec<Row<FreezeScope, FreezeRow>>,
     pub origins: Vec<Row<NodeIncarnation, OriginRow>>,
+    pub members: Vec<Row<NodeIncarnation, MemberRow>>,
 }
 
 impl Rows {
@@ -104,6 +128,7 @@ impl Rows {
             + self.suspicions.len()
             + self.freezes.len()
             + self.origins.len()
+            + self.members.len()
     }
 
     pub fn is_empty(&self) -> bool {

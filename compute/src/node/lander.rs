@@ -139,4 +139,5 @@ fn sort(rows: &mut Rows) {
     rows.suspicions.sort_unstable_by(|a, b| a.key().cmp(b.key()));
     rows.freezes.sort_unstable_by(|a, b| a.key().cmp(b.key()));
     rows.origins.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+    rows.members.sort_unstable_by(|a, b| a.key().cmp(b.key()));
 }

@@ -2,14 +2,15 @@
 
 mod instances;
 mod leases;
+mod members;
 mod services;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::{
-    Author, Base, Change, Entry, FreezeScope, Instance, InstanceKey, Namespace, NamespaceRow, NodeIncarnation, Op,
-    Position, Removal, RemovalReason, Revision, ServiceKey, SessionId, Suspicion,
+    Author, Base, Change, Entry, FreezeScope, Instance, InstanceKey, MemberRow, Namespace, NamespaceRow,
+    NodeIncarnation, Op, Position, Removal, RemovalReason, Revision, ServiceKey, SessionId, Suspicion,
 };
 use crate::watch::{Record, Recorded};
 
@@ -29,6 +30,8 @@ pub struct Applied {
     pub kept: BTreeSet<ServiceKey>,
     /// Namespaces made, described, or deleted (`None`).
     pub namespaces: Vec<(Namespace, Option<NamespaceRow>)>,
+    /// A node joined, is gone, or has begun or ceased to leave; not for each beacon.
+    pub members_changed: bool,
     /// For whoever keeps leases, in order.
     pub leases: Vec<LeaseEvent>,
 }
@@ -151,6 +154,7 @@ impl State {
         let at = self.log.watermark;
         self.dirty.tombstones.extend(self.tombstones.forget(at));
         self.dirty.origins.extend(self.origins.forget(at));
+        self.dirty.members.extend(self.members.forget(at, &self.origins));
     }
 }
 
@@ -165,6 +169,7 @@ fn rolled(hash: u64, entry: &Entry) -> u64 {
 
 impl Applying<'_> {
     fn op(&mut self, op: &Op) -> Result {
+        self.check_node(op)?;
         match op {
             Op::PutNamespace { namespace, settings, base } => self.put_namespace(namespace, settings, *base),
             Op::DeleteNamespace { namespace, base } => self.delete_namespace(namespace, *base),
@@ -189,6 +194,19 @@ impl Applying<'_> {
             Op::CloseSession { session, epoch, deregister } => self.close_session(*session, *epoch, *deregister),
             Op::Freeze { scope, lapsed, of } => self.freeze(scope, *lapsed, *of),
             Op::Release { scope, freeze } => self.release(scope, *freeze),
+            Op::Beacon { name, peer, applied, rolling_hash, landed, leaving } => self.beacon(MemberRow {
+                name: name.clone(),
+                peer: peer.clone(),
+                joined_ms: self.time_ms,
+                joined: self.revision,
+                seen: self.revision,
+                applied: *applied,
+                rolling_hash: *rolling_hash,
+                landed: *landed,
+                leaving: *leaving,
+                gone: false,
+            }),
+            Op::Gone { node } => self.gone(*node),
         }
     }
 

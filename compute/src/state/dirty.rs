@@ -17,6 +17,7 @@ pub(super) struct Dirty {
     pub(super) suspicions: KeyedSet<InstanceKey>,
     pub(super) freezes: KeyedSet<FreezeScope>,
     pub(super) origins: KeyedSet<NodeIncarnation>,
+    pub(super) members: KeyedSet<NodeIncarnation>,
 }
 
 impl Dirty {
@@ -30,6 +31,7 @@ impl Dirty {
             + self.suspicions.len()
             + self.freezes.len()
             + self.origins.len()
+            + self.members.len()
     }
 
     pub(super) fn everything(state: &State) -> Self {
@@ -47,6 +49,7 @@ impl Dirty {
             suspicions: state.suspicions.keys().cloned().collect(),
             freezes: state.freezes.keys().cloned().collect(),
             origins: state.origins.nodes().collect(),
+            members: state.members.nodes().collect(),
         }
     }
 
@@ -60,6 +63,7 @@ impl Dirty {
         mark(&mut self.suspicions, &rows.suspicions);
         mark(&mut self.freezes, &rows.freezes);
         mark(&mut self.origins, &rows.origins);
+        mark(&mut self.members, &rows.members);
     }
 
     /// The values that these keys have in `state`, in no order.
@@ -74,6 +78,7 @@ impl Dirty {
             suspicions: rows(self.suspicions, |key| state.suspicions.get(key).cloned()),
             freezes: rows(self.freezes, |key| state.freezes.get(key).cloned()),
             origins: rows(self.origins, |key| state.node_of(key)),
+            members: rows(self.members, |key| state.members.get(*key).cloned()),
         }
     }
 }

@@ -12,6 +12,10 @@ impl Origins {
         self.0.get(&node).cloned()
     }
 
+    pub(super) fn knows(&self, node: NodeIncarnation) -> bool {
+        self.0.contains_key(&node)
+    }
+
     pub(super) fn insert(&mut self, node: NodeIncarnation, row: OriginRow) {
         self.0.insert(node, row);
     }

@@ -28,6 +28,10 @@ pub enum Refusal {
     Absent,
     /// It holds something.
     NotEmpty,
+    /// The node that says so is gone.
+    Gone,
+    /// Not every member has shown that it has read the suspicion: one of them may have heard the suspect.
+    Barrier,
 }
 
 /// The log is not the one that this state came from. Nothing of it may be applied.

@@ -30,21 +30,32 @@ pub struct Script {
     journal: Arc<MemoryJournal>,
     /// Changes decided and not appended yet: they are appended late, in any order, some twice, some never.
     drawer: Vec<Change>,
-    counters: [u64; 3],
+    nodes: [Node; 3],
+    /// Whether its nodes show themselves with beacons.
+    is_shared: bool,
     sessions: Vec<SessionId>,
     wall_ms: u64,
     /// Of the last change that was applied or refused.
     last: Revision,
 }
 
+/// One of those who decide, in its newest life.
+#[derive(Clone, Copy)]
+struct Node {
+    incarnation: NodeIncarnation,
+    counter: u64,
+}
+
 impl Script {
+    /// Of a log that nodes share if the seed is odd, of one that one process has to itself if it is even.
     pub fn new(seed: u64) -> Self {
         Self {
             chance: SeededChance::new(seed),
             state: State::new(IDENTITY),
             journal: MemoryJournal::new(),
             drawer: Vec::new(),
-            counters: [0; 3],
+            nodes: [0, 1, 2].map(|n| Node { incarnation: NodeIncarnation(n), counter: 0 }),
+            is_shared: !seed.is_multiple_of(2),
             sessions: Vec::new(),
             wall_ms: 1_000_000,
             last: Revision::ZERO,
@@ -109,26 +120,37 @@ impl Script {
     fn decide(&mut self) {
         let author =
             Author::new(self.one_of(&["somebody", "another", "node"]), self.one_of(&["http", "grpc", "lease"]));
-        let op = match self.below(9) {
+        let node = self.below(3);
+        self.revive(node);
+        let op = match self.below(if self.is_shared { 16 } else { 9 }) {
             0 => self.some_word(),
             1 => self.some_suspicion(),
             2 => self.some_expiry(),
             3 => Some(self.some_freeze()),
             4 => self.some_end(),
+            9 => self.some_gone(),
+            10.. => Some(self.some_beacon()),
             _ => {
                 let command = self.some_command();
-                self.decided(&command, &author)
+                self.decided(&command, &author, self.nodes[node].incarnation)
             }
         };
         let Some(op) = op else { return };
-        let node = self.below(3);
-        self.counters[node] += 1;
-        let origin = Origin { node: NodeIncarnation(node as u64), counter: self.counters[node] };
+        let Node { incarnation, counter } = &mut self.nodes[node];
+        *counter += 1;
+        let origin = Origin { node: *incarnation, counter: *counter };
         self.drawer.push(Change { origin, author, op });
     }
 
-    fn decided(&self, command: &Command, author: &Author) -> Option<crate::model::Op> {
-        let node = NodeIncarnation(self.below(3) as u64);
+    /// A node that is gone comes again, sooner or later, as another one.
+    fn revive(&mut self, node: usize) {
+        if self.state.is_gone(self.nodes[node].incarnation) && self.below(6) == 0 {
+            let newest = self.nodes.iter().map(|node| node.incarnation.0).max().unwrap_or_default();
+            self.nodes[node] = Node { incarnation: NodeIncarnation(newest + 1), counter: 0 };
+        }
+    }
+
+    fn decided(&self, command: &Command, author: &Author, node: NodeIncarnation) -> Option<crate::model::Op> {
         match self.state.decide(command, Deciding { node, author, now_ms: self.wall_ms }) {
             Decision::Append(op) => Some(op),
             Decision::Answer(_) | Decision::Refuse(_) => None,

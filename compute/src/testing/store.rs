@@ -19,9 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::model::{
-    FreezeRow, FreezeScope, Instance, InstanceKey, LogIdentity, LogState, Namespace, NamespaceRow, NodeIncarnation,
-    OriginRow, OverrideRow, Position, Row, Rows, ServiceKey, ServiceRow, SessionId, SessionRow, SuspicionRow,
-    Tombstone,
+    FreezeRow, FreezeScope, Instance, InstanceKey, LogIdentity, LogState, MemberRow, Namespace, NamespaceRow,
+    NodeIncarnation, OriginRow, OverrideRow, Position, Row, Rows, ServiceKey, ServiceRow, SessionId, SessionRow,
+    SuspicionRow, Tombstone,
 };
 use crate::port::store::{Epoch, LandError, Loaded, PresenceStore, ReadError};
 
@@ -46,6 +46,7 @@ struct Tables {
     suspicions: BTreeMap<InstanceKey, SuspicionRow>,
     freezes: BTreeMap<FreezeScope, FreezeRow>,
     origins: BTreeMap<NodeIncarnation, OriginRow>,
+    members: BTreeMap<NodeIncarnation, MemberRow>,
 }
 
 impl MemoryStore {
@@ -132,6 +133,7 @@ impl Tables {
         put_all(&mut self.suspicions, rows.suspicions, |row| row.revision.packed());
         put_all(&mut self.freezes, rows.freezes, |row| row.revision.packed());
         put_all(&mut self.origins, rows.origins, |row| row.last_seen.packed());
+        put_all(&mut self.members, rows.members, |row| row.seen.packed());
     }
 
     fn rows(&self) -> Rows {
@@ -145,6 +147,7 @@ impl Tables {
             suspicions: puts(&self.suspicions),
             freezes: puts(&self.freezes),
             origins: puts(&self.origins),
+            members: puts(&self.members),
         }
     }
 }
@@ -182,7 +185,8 @@ fn each_once(rows: &Rows) -> Result<(), LandError> {
     once(&rows.sessions)?;
     once(&rows.suspicions)?;
     once(&rows.freezes)?;
-    once(&rows.origins)
+    once(&rows.origins)?;
+    once(&rows.members)
 }
 
 fn puts<K: Clone, V: Clone>(table: &BTreeMap<K, V>) -> Vec<Row<K, V>> {

@@ -34,7 +34,7 @@ impl Seen {
     }
 }
 
-const OPS: [&str; 19] = [
+const OPS: [&str; 21] = [
     "PutNamespace",
     "DeleteNamespace",
     "PutService",
@@ -54,8 +54,10 @@ const OPS: [&str; 19] = [
     "CloseSession",
     "Freeze",
     "Release",
+    "Beacon",
+    "Gone",
 ];
-const REFUSED: [&str; 8] = [
+const REFUSED: [&str; 10] = [
     "Duplicate",
     "Refused(Base)",
     "Refused(Generation)",
@@ -64,6 +66,8 @@ const REFUSED: [&str; 8] = [
     "Refused(Epoch)",
     "Refused(Absent)",
     "Refused(NotEmpty)",
+    "Refused(Gone)",
+    "Refused(Barrier)",
 ];
 
 /// The model's state and the script's are one: rows, what is due, and what follows from the rows.
@@ -174,11 +178,11 @@ fn the_model_sees_planted_bugs() {
 
 #[test]
 fn a_difference_of_any_row_is_seen() {
-    let mut kinds = [false; 6];
+    let mut kinds = [false; 7];
     let mut script = Script::new(0);
     for step in 0..1_000 {
         if step % 200 == 0 {
-            script = Script::new(step);
+            script = Script::new(step + step / 200);
         }
         script.step();
         let rows = script.state().all_rows();
@@ -192,10 +196,11 @@ fn a_difference_of_any_row_is_seen() {
         seen(&mut kinds[2], first(&rows, |rows| &mut rows.sessions, |session| session.epoch += 1));
         seen(&mut kinds[3], first(&rows, |rows| &mut rows.services, |service| service.implicit ^= true));
         seen(&mut kinds[4], first(&rows, |rows| &mut rows.origins, |origin| origin.gaps.push(7)));
+        seen(&mut kinds[6], first(&rows, |rows| &mut rows.members, |member| member.leaving ^= true));
         let mut less = rows.clone();
         seen(&mut kinds[5], less.suspicions.pop().map(|_| less));
     }
-    assert_eq!(kinds, [true; 6], "there was nothing to change");
+    assert_eq!(kinds, [true; 7], "there was nothing to change");
 }
 
 fn first<K, V>(rows: &Rows, of: fn(&mut Rows) -> &mut Vec<Row<K, V>>, change: fn(&mut V)) -> Option<Rows> {
@@ -270,4 +275,5 @@ fn lay(store: &mut Rows, landed: Rows) {
     one(&mut store.suspicions, landed.suspicions);
     one(&mut store.freezes, landed.freezes);
     one(&mut store.origins, landed.origins);
+    one(&mut store.members, landed.members);
 }

@@ -11,7 +11,7 @@ mod takes;
 use std::collections::{BTreeMap, BTreeSet};
 
 use compute::model::{
-    Author, Change, Freeze, FreezeScope, Instance, InstanceKey, Namespace, NamespaceRow, NamespaceSettings,
+    Author, Change, Freeze, FreezeScope, Instance, InstanceKey, MemberRow, Namespace, NamespaceRow, NamespaceSettings,
     NodeIncarnation, Origin, OverrideRow, Position, Provider, Removal, Revision, ServiceKey, ServiceSettings, Session,
     SessionId, Suspicion,
 };
@@ -54,6 +54,7 @@ pub(crate) struct Model {
     sessions: BTreeMap<SessionId, Session>,
     suspicions: BTreeMap<InstanceKey, Suspicion>,
     freezes: BTreeMap<FreezeScope, Freeze>,
+    nodes: BTreeMap<NodeIncarnation, MemberRow>,
     position: Position,
     time_ms: u64,
 }

@@ -2,6 +2,7 @@
 //! again. A newer format adds a file.
 
 mod frame_1;
+mod members_1;
 mod rows_1;
 
 use std::fmt::Debug;

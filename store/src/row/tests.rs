@@ -61,8 +61,9 @@ where
 
 #[test]
 fn every_kind_of_row_comes_back_from_its_cells() {
-    let Rows { namespaces, services, instances, overrides, tombstones, sessions, suspicions, freezes, origins } =
-        every_kind(position(77));
+    let rows = every_kind(position(77));
+    let Rows { namespaces, services, instances, overrides, tombstones, sessions, suspicions, freezes, .. } = rows;
+    let Rows { origins, members, .. } = every_kind(position(77));
     comes_back::<Namespaces>(&namespaces);
     comes_back::<Services>(&services);
     comes_back::<Instances>(&instances);
@@ -72,6 +73,7 @@ fn every_kind_of_row_comes_back_from_its_cells() {
     comes_back::<Suspicions>(&suspicions);
     comes_back::<Freezes>(&freezes);
     comes_back::<Origins>(&origins);
+    comes_back::<Members>(&members);
 }
 
 #[test]
@@ -100,6 +102,7 @@ fn the_guard_is_a_column_that_rises_with_the_revision() {
             guard::<Suspicions>(rows.suspicions),
             guard::<Freezes>(rows.freezes),
             guard::<Origins>(rows.origins),
+            guard::<Members>(rows.members),
         ]
     };
     for (old, new) in guards(every_kind(position(5))).into_iter().zip(guards(every_kind(position(6)))) {
@@ -148,6 +151,7 @@ fn nothing_in_a_cell_gets_past_the_checks() {
         spoil::<Suspicions>(&rows.suspicions),
         spoil::<Freezes>(&rows.freezes),
         spoil::<Origins>(&rows.origins),
+        spoil::<Members>(&rows.members),
     ] {
         assert!(refused >= 10, "{refused}");
     }
@@ -226,6 +230,7 @@ fn a_turned_bit_anywhere_in_a_row_is_found() {
     all::<Suspicions>(&rows.suspicions);
     all::<Freezes>(&rows.freezes);
     all::<Origins>(&rows.origins);
+    all::<Members>(&rows.members);
     let whole = mark_cells(Epoch(3), &log_state(LogIdentity([9; 16]), 5));
     // The first column is always 1.
     for at in 1..whole.len() {

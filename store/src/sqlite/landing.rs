@@ -11,8 +11,8 @@ use super::statement::{Sql, arguments};
 use super::{File, Held};
 use crate::batch::{Batch, Sorted, key_cells, pieces, put_cells};
 use crate::row::{
-    Cell, Freezes, Instances, Kind, Namespaces, Origins, Overrides, Services, Sessions, Suspicions, Tombstones,
-    mark_cells,
+    Cell, Freezes, Instances, Kind, Members, Namespaces, Origins, Overrides, Services, Sessions, Suspicions,
+    Tombstones, mark_cells,
 };
 
 pub(super) async fn lead(file: &File, held: Held, identity: LogIdentity) -> Result<Epoch, LandError> {
@@ -142,6 +142,7 @@ impl Writing<'_> {
             statements.clear::<Suspicions>(),
             statements.clear::<Freezes>(),
             statements.clear::<Origins>(),
+            statements.clear::<Members>(),
         ] {
             self.execute(sql, vec![]).await?;
         }
@@ -157,7 +158,8 @@ impl Writing<'_> {
         self.put(&batch.sessions).await?;
         self.put(&batch.suspicions).await?;
         self.put(&batch.freezes).await?;
-        self.put(&batch.origins).await
+        self.put(&batch.origins).await?;
+        self.put(&batch.members).await
     }
 
     async fn put<K: Kind>(&mut self, rows: &Sorted<K>) -> Result<(), LandError> {

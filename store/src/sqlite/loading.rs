@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use super::record::take;
 use super::{File, fault};
 use crate::row::{
-    Freezes, Instances, Kind, Names, Namespaces, Origins, Overrides, Services, Sessions, Suspicions, Tombstones,
-    decode, mark as decode_mark,
+    Freezes, Instances, Kind, Members, Names, Namespaces, Origins, Overrides, Services, Sessions, Suspicions,
+    Tombstones, decode, mark as decode_mark,
 };
 
 /// More readers than this do not make one disk faster.
@@ -151,6 +151,7 @@ impl Reading {
             self.all::<Suspicions>(&mut rows.suspicions).await?;
             self.all::<Freezes>(&mut rows.freezes).await?;
             self.all::<Origins>(&mut rows.origins).await?;
+            self.all::<Members>(&mut rows.members).await?;
         }
         loop {
             let turn = turns.take(&mut self.connection).await;

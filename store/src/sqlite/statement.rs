@@ -8,8 +8,8 @@ use sqlx::{Arguments as _, AssertSqlSafe};
 
 use crate::batch::SIZES;
 use crate::row::{
-    Cell, Freezes, Holds, Instances, Kind, MARK, Namespaces, Origins, Overrides, Services, Sessions, Suspicions, Table,
-    Tombstones,
+    Cell, Freezes, Holds, Instances, Kind, MARK, Members, Namespaces, Origins, Overrides, Services, Sessions,
+    Suspicions, Table, Tombstones,
 };
 
 /// How many rows are read at once.
@@ -29,7 +29,7 @@ struct Texts {
 }
 
 /// Every table that the store reads and writes.
-const TABLES: [Table; 10] = [
+const TABLES: [Table; 11] = [
     Namespaces::TABLE,
     Services::TABLE,
     Instances::TABLE,
@@ -39,6 +39,7 @@ const TABLES: [Table; 10] = [
     Suspicions::TABLE,
     Freezes::TABLE,
     Origins::TABLE,
+    Members::TABLE,
     MARK,
 ];
 

@@ -35,6 +35,24 @@ async fn migrations_are_applied_once() {
 }
 
 #[tokio::test]
+async fn a_file_from_before_there_were_members_is_migrated() {
+    let place = Place::new();
+    let mut rows = sorted(every_kind(position(1)));
+    let (store, epoch) = place.landed(rows.clone()).await;
+    store.close().await;
+    // As the first program left it.
+    place.meddle("DROP TABLE presence_member; DELETE FROM presence_schema WHERE number > 1").await;
+    let store = place.open().await;
+    let members = std::mem::take(&mut rows.members);
+    assert_eq!(sorted(store.load().await.unwrap().rows), rows);
+    assert_eq!(store.mark().await.unwrap(), Some((epoch, at(1))));
+    rows.members = members;
+    store.land(epoch, rows.clone(), at(1).watermark, at(2)).await.unwrap();
+    store.close().await;
+    assert_eq!(sorted(place.open().await.load().await.unwrap().rows), rows);
+}
+
+#[tokio::test]
 async fn the_file_has_a_write_ahead_log() {
     let place = Place::new();
     let _store = place.open().await;

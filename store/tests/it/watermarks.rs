@@ -46,6 +46,7 @@ async fn a_node_that_boots_at_any_watermark_has_the_whole_state() {
         rows_seen.suspicions.len(),
         rows_seen.freezes.len(),
         rows_seen.origins.len(),
+        rows_seen.members.len(),
     ];
     assert!(seen.iter().all(|most| *most > 0), "the scripts made too little: {seen:?}");
 }
@@ -71,6 +72,7 @@ fn same(expected: &Rows, found: &Rows, at: &str) {
     each(&expected.suspicions, &found.suspicions, at);
     each(&expected.freezes, &found.freezes, at);
     each(&expected.origins, &found.origins, at);
+    each(&expected.members, &found.members, at);
 }
 
 /// Keeps the longest of each kind.
@@ -89,4 +91,5 @@ fn most(kept: &mut Rows, rows: Rows) {
     one(&mut kept.suspicions, rows.suspicions);
     one(&mut kept.freezes, rows.freezes);
     one(&mut kept.origins, rows.origins);
+    one(&mut kept.members, rows.members);
 }

@@ -236,9 +236,18 @@ fn about_sessions() -> BoxedStrategy<Wire> {
     .boxed()
 }
 
+fn about_nodes() -> BoxedStrategy<Wire> {
+    let beacon = (text(), text(), packed(), any::<u64>(), packed(), any::<bool>()).prop_map(
+        |(name, peer, applied, rolling_hash, landed, leaving)| {
+            Wire::Beacon(wire::Beacon { name, peer, applied, rolling_hash, landed, leaving })
+        },
+    );
+    prop_oneof![beacon, any::<u64>().prop_map(|node| Wire::Gone(wire::Gone { node }))].boxed()
+}
+
 /// As the generated types have it, so only the values can be wrong.
 fn frame() -> impl Strategy<Value = wire::Frame> {
-    let op = prop_oneof![about_names(), about_instances(), about_suspicions(), about_sessions()];
+    let op = prop_oneof![about_names(), about_instances(), about_suspicions(), about_sessions(), about_nodes()];
     let change = (0..4_u32, any::<u64>(), any::<Option<u64>>(), some(op))
         .prop_map(|(author, counter, node, op)| wire::Change { author, counter, node, op });
     let head = (prop_oneof![9 => Just(1), 1 => any::<u32>()], sixteen(), 0..130_u32, any::<u64>(), any::<u64>());

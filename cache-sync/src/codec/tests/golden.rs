@@ -54,6 +54,7 @@ fn samples() -> Vec<(&'static str, Frame)> {
     samples.extend(about_names().into_iter().map(|(name, op)| one(name, op)));
     samples.extend(about_instances().into_iter().map(|(name, op)| one(name, op)));
     samples.extend(about_sessions().into_iter().map(|(name, op)| one(name, op)));
+    samples.extend(about_nodes().into_iter().map(|(name, op)| one(name, op)));
     samples
 }
 
@@ -164,5 +165,22 @@ fn about_sessions() -> Vec<(&'static str, Op)> {
         ("register_stream", register(stream)),
         ("register_tcp", register(tcp)),
         ("register_grpc", register(grpc)),
+    ]
+}
+
+fn about_nodes() -> Vec<(&'static str, Op)> {
+    let beacon = |name: &str, peer: &str, applied, landed, leaving| Op::Beacon {
+        name: name.into(),
+        peer: peer.into(),
+        applied,
+        rolling_hash: u64::MAX,
+        landed,
+        leaving,
+    };
+    let (applied, landed) = (at(70, 0).position(), at(60, 0).position());
+    vec![
+        ("beacon", beacon("node-1", "10.0.0.1:7802", applied, landed, true)),
+        ("beacon_first", beacon("", "", Position::ZERO, Position::ZERO, false)),
+        ("gone", Op::Gone { node: NodeIncarnation(8) }),
     ]
 }

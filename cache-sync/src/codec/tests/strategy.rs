@@ -58,7 +58,26 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
             deregister
         }),
     ];
-    prop_oneof![about_instances(), about_suspicions(), about_names, about_sessions]
+    prop_oneof![about_instances(), about_suspicions(), about_names, about_sessions, about_nodes()]
+}
+
+fn about_nodes() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        beacon("[^\\p{Cc}]{0,40}", "[0-9a-f:.]{0,40}"),
+        any::<u64>().prop_map(|node| Op::Gone { node: NodeIncarnation(node) }),
+    ]
+}
+
+fn beacon(name: &'static str, peer: &'static str) -> impl Strategy<Value = Op> {
+    let rest = (position(), any::<u64>(), position(), any::<bool>());
+    (name, peer, rest).prop_map(|(name, peer, (applied, rolling_hash, landed, leaving))| Op::Beacon {
+        name: name.into(),
+        peer: peer.into(),
+        applied,
+        rolling_hash,
+        landed,
+        leaving,
+    })
 }
 
 fn about_instances() -> impl Strategy<Value = Op> {
@@ -193,6 +212,10 @@ fn session() -> impl Strategy<Value = SessionId> {
 
 fn revision() -> impl Strategy<Value = Revision> {
     (0..=u64::MAX >> 1).prop_map(|packed| Revision::from_packed(packed).unwrap())
+}
+
+fn position() -> impl Strategy<Value = Position> {
+    (0..1u64 << 47).prop_map(|packed| Position::from_packed(packed).unwrap())
 }
 
 fn base() -> impl Strategy<Value = Base> {

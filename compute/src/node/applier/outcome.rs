@@ -94,5 +94,7 @@ pub(super) fn refusal_word(refusal: Refusal) -> &'static str {
         Refusal::Epoch => "epoch",
         Refusal::Absent => "absent",
         Refusal::NotEmpty => "not_empty",
+        Refusal::Gone => "gone",
+        Refusal::Barrier => "barrier",
     }
 }

@@ -91,6 +91,7 @@ impl Applying<'_> {
         if !instance.is_healthy() {
             return Err(Refusal::Already);
         }
+        self.check_barrier(&standing)?;
         let health = Health { reason: Some(standing.cause.reason()), since_ms: self.time_ms };
         self.put(key, Instance { health, revision: self.revision, ..instance.as_ref().clone() });
         self.tell(LeaseEvent::Unhealthy { key: key.clone() });
@@ -180,9 +181,11 @@ impl Applying<'_> {
         if self.state.freezes.contains_key(scope) {
             return Err(Refusal::Already);
         }
-        if let FreezeScope::Service(service) = scope
-            && !self.state.services.contains_key(service)
-        {
+        let is_there = match scope {
+            FreezeScope::Service(service) => self.state.services.contains_key(service),
+            FreezeScope::Node(node) => !self.state.is_gone(*node),
+        };
+        if !is_there {
             return Err(Refusal::Absent);
         }
         let freeze = Freeze { revision: self.revision, node: self.node, since_ms: self.time_ms, lapsed, of };

@@ -57,7 +57,7 @@ impl Script {
 
     pub(super) fn some_freeze(&self) -> Op {
         let scope = match self.below(4) {
-            0 => FreezeScope::Node(NodeIncarnation(1)),
+            0 => FreezeScope::Node(self.some_node()),
             _ => FreezeScope::Service(self.some_service()),
         };
         let standing = self.state.freezes().find(|(of, _)| **of == scope).map(|(_, freeze)| freeze.revision);
@@ -66,6 +66,39 @@ impl Script {
             None if self.below(8) == 0 => Op::Release { scope, freeze: self.last },
             _ => Op::Freeze { scope, lapsed: 3, of: 3 },
         }
+    }
+
+    fn some_node(&self) -> NodeIncarnation {
+        self.one_of(&self.nodes).incarnation
+    }
+
+    /// Mostly of what has been applied by now; late, early or stale now and then.
+    pub(super) fn some_beacon(&self) -> Op {
+        let at = self.state.position();
+        let applied = match self.below(10) {
+            0 => at.back(7),
+            1 => at.next().next(),
+            _ => at,
+        };
+        let landed = if self.below(30) == 0 { at.next() } else { applied.back(self.below(5) as u64) };
+        Op::Beacon {
+            name: self.one_of(&["n0", "n1", "n2"]).into(),
+            peer: self.one_of(&["", "10.0.0.1:7802"]).into(),
+            applied,
+            rolling_hash: self.state.log().rolling_hash,
+            landed,
+            leaving: self.below(8) == 0,
+        }
+    }
+
+    /// Mostly of one that lives; of the dead, or of nobody.
+    pub(super) fn some_gone(&self) -> Option<Op> {
+        let node = match self.below(8) {
+            0 => NodeIncarnation(self.below(6) as u64),
+            1..4 => self.some_node(),
+            _ => return None,
+        };
+        Some(Op::Gone { node })
     }
 
     /// What has come to its end, as a node sees it; now and then one whose clock is ahead.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use crate::model::limits::{
     CHECK_TARGET_BYTES_MAX, CLIENT_NAME_BYTES_MAX, HOST_BYTES_MAX, LABEL_BYTES_MAX, METADATA_KEYS_MAX, NAME_BYTES_MAX,
-    NOTE_BYTES_MAX, PORTS_MAX, WEIGHT_MAX,
+    NODE_NAME_BYTES_MAX, NOTE_BYTES_MAX, PEER_BYTES_MAX, PORTS_MAX, WEIGHT_MAX,
 };
 use crate::model::{
     Author, Cause, Check, CheckKind, Digest, Freeze, FreezeScope, Health, HealthReason, Instance, InstanceId,
-    InstanceKey, Lease, LeaseCell, LogIdentity, LogState, Metadata, Namespace, NamespaceRow, NamespaceSettings,
-    NodeIncarnation, Operator, OriginRow, OverrideRow, Position, Provider, ProviderSpec, Removal, RemovalReason,
-    Revision, Row, Rows, ServiceKey, ServiceRow, ServiceSettings, Session, SessionId, Suspicion, Tombstone,
+    InstanceKey, Lease, LeaseCell, LogIdentity, LogState, MemberRow, Metadata, Namespace, NamespaceRow,
+    NamespaceSettings, NodeIncarnation, Operator, OriginRow, OverrideRow, Position, Provider, ProviderSpec, Removal,
+    RemovalReason, Revision, Row, Rows, ServiceKey, ServiceRow, ServiceSettings, Session, SessionId, Suspicion,
+    Tombstone,
 };
 
 const VALID: &str = "a sample is within the limits";
@@ -103,6 +104,7 @@ pub fn every_kind(at: Position) -> Rows {
                 OriginRow { highest: 90_000, gaps: (10_000..14_000).collect(), last_seen: at },
             ),
         ],
+        members: members(revision, at),
     }
 }
 
@@ -298,6 +300,38 @@ fn freezes(revision: Revision, n: u64) -> Vec<Row<FreezeScope, Freeze>> {
     ]
 }
 
+fn members(revision: Revision, at: Position) -> Vec<Row<NodeIncarnation, MemberRow>> {
+    let member = MemberRow {
+        name: "node-1".into(),
+        peer: "node-1.example:7802".into(),
+        joined_ms: EPOCH_MS,
+        joined: position(1).at(3),
+        seen: revision,
+        applied: at,
+        rolling_hash: u64::MAX,
+        landed: Position::ZERO,
+        leaving: false,
+        gone: false,
+    };
+    let longest = MemberRow {
+        name: "n".repeat(NODE_NAME_BYTES_MAX).into(),
+        peer: "p".repeat(PEER_BYTES_MAX).into(),
+        joined_ms: u64::MAX,
+        joined: revision,
+        landed: at,
+        leaving: true,
+        gone: true,
+        ..member.clone()
+    };
+    let unreached = MemberRow { peer: "".into(), rolling_hash: at.offset(), leaving: true, ..member.clone() };
+    vec![
+        Row::Put(NodeIncarnation(0), unreached),
+        Row::Put(NodeIncarnation(1 << 63), member.clone()),
+        Row::Put(NodeIncarnation(7), MemberRow { gone: true, ..member }),
+        Row::Put(NodeIncarnation(u64::MAX), longest),
+    ]
+}
+
 /// The same keys, to be deleted.
 pub fn deletes(rows: &Rows) -> Rows {
     fn of<K: Clone, V>(rows: &[Row<K, V>]) -> Vec<Row<K, V>> {
@@ -313,6 +347,7 @@ pub fn deletes(rows: &Rows) -> Rows {
         suspicions: of(&rows.suspicions),
         freezes: of(&rows.freezes),
         origins: of(&rows.origins),
+        members: of(&rows.members),
     }
 }
 
@@ -331,5 +366,6 @@ pub fn sorted(mut rows: Rows) -> Rows {
     sort(&mut rows.suspicions);
     sort(&mut rows.freezes);
     sort(&mut rows.origins);
+    sort(&mut rows.members);
     rows
 }

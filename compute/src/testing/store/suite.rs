@@ -122,7 +122,8 @@ fn is(loaded: Loaded, log: Option<LogState>, rows: &Rows) -> Verdict {
     same("sessions", &found.sessions, &wanted.sessions)?;
     same("suspicions", &found.suspicions, &wanted.suspicions)?;
     same("freezes", &found.freezes, &wanted.freezes)?;
-    same("origins", &found.origins, &wanted.origins)
+    same("origins", &found.origins, &wanted.origins)?;
+    same("members", &found.members, &wanted.members)
 }
 
 fn same<K: PartialEq + fmt::Debug, V: PartialEq + fmt::Debug>(
@@ -166,6 +167,7 @@ fn kinds(rows: Rows) -> Vec<(&'static str, Rows)> {
         ("suspicions", Rows { suspicions: rows.suspicions, ..Rows::default() }),
         ("freezes", Rows { freezes: rows.freezes, ..Rows::default() }),
         ("origins", Rows { origins: rows.origins, ..Rows::default() }),
+        ("members", Rows { members: rows.members, ..Rows::default() }),
     ]
 }
 
@@ -183,5 +185,6 @@ fn doubled(mut rows: Rows) -> Rows {
     double(&mut rows.suspicions);
     double(&mut rows.freezes);
     double(&mut rows.origins);
+    double(&mut rows.members);
     rows
 }

@@ -1,7 +1,9 @@
 //! What a change rests on, and all that is wrong with it.
 
 use compute::model::limits::TOMBSTONE_POSITIONS;
-use compute::model::{Base, Cause, FreezeScope, InstanceKey, LeaseKind, Op, Revision, Suspicion};
+use compute::model::{
+    Base, Cause, FreezeScope, InstanceKey, LeaseKind, MemberRow, NodeIncarnation, Op, Revision, Suspicion,
+};
 use compute::state::Refusal;
 
 use super::{Model, Now};
@@ -34,6 +36,7 @@ impl Wrong {
 impl Model {
     pub(super) fn wrong_with(&self, op: &Op, now: Now<'_>) -> Vec<Refusal> {
         let mut wrong = Wrong::default();
+        self.nodes(&mut wrong, op, now);
         match op {
             Op::PutNamespace { .. }
             | Op::DeleteNamespace { .. }
@@ -63,7 +66,7 @@ impl Model {
             Op::Freeze { scope, .. } => {
                 wrong.unless(!self.freezes.contains_key(scope), Refusal::Already);
                 let is_there = match scope {
-                    FreezeScope::Node(_) => true,
+                    FreezeScope::Node(node) => !self.is_gone(*node),
                     FreezeScope::Service(service) => self.services.contains_key(service),
                 };
                 wrong.unless(is_there, Refusal::Absent);
@@ -72,8 +75,49 @@ impl Model {
                 Some(there) => wrong.unless(there.revision == *freeze, Refusal::Base),
                 None => wrong.unless(false, Refusal::Absent),
             },
+            Op::Beacon { .. } | Op::Gone { .. } => {}
         }
         wrong.0
+    }
+
+    /// What is wrong with who says it.
+    fn nodes(&self, wrong: &mut Wrong, op: &Op, now: Now<'_>) {
+        let lives = |node| !self.is_gone(node);
+        match op {
+            Op::Suspect { .. }
+            | Op::Confirm { .. }
+            | Op::Unhealthy { .. }
+            | Op::Expire { .. }
+            | Op::Freeze { .. }
+            | Op::Release { .. } => wrong.unless(lives(now.node), Refusal::Gone),
+            Op::OpenSession { node, .. } | Op::AttachSession { node, .. } => {
+                wrong.unless(lives(now.node) && lives(*node), Refusal::Gone);
+            }
+            Op::Beacon { applied, landed, .. } => {
+                wrong.unless(lives(now.node), Refusal::Gone);
+                let before = now.revision.position();
+                wrong.unless(*applied < before && *landed < before, Refusal::Base);
+            }
+            Op::Gone { node } => {
+                wrong.unless(self.nodes.contains_key(node) && lives(*node), Refusal::Absent);
+                wrong.unless(lives(now.node), Refusal::Gone);
+            }
+            Op::PutNamespace { .. }
+            | Op::DeleteNamespace { .. }
+            | Op::PutService { .. }
+            | Op::DeleteService { .. }
+            | Op::CollectService { .. }
+            | Op::Register { .. }
+            | Op::Deregister { .. }
+            | Op::Operate { .. }
+            | Op::EndOverride { .. }
+            | Op::Refute { .. }
+            | Op::CloseSession { .. } => {}
+        }
+    }
+
+    fn is_gone(&self, node: NodeIncarnation) -> bool {
+        self.nodes.get(&node).is_some_and(|there| there.gone)
     }
 
     fn catalog(&self, wrong: &mut Wrong, op: &Op, now: Now<'_>) {
@@ -161,6 +205,9 @@ impl Model {
                 let there = &self.living[instance];
                 if matches!(op, Op::Unhealthy { .. }) {
                     wrong.unless(there.health.reason.is_none(), Refusal::Already);
+                    let is_read = |node: &MemberRow| node.gone || node.applied >= suspicion.position();
+                    let needs_all = !matches!(standing.cause, Cause::Check { .. });
+                    wrong.unless(!needs_all || self.nodes.values().all(is_read), Refusal::Barrier);
                 } else {
                     let may_go = there.health.reason.is_some() && there.lease().remove_after().is_some();
                     wrong.unless(may_go, Refusal::Suspicion);

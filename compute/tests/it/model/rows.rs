@@ -22,6 +22,7 @@ impl Model {
             suspicions: puts(&self.suspicions),
             freezes: puts(&self.freezes),
             origins: self.origins(),
+            members: puts(&self.nodes),
         }
     }
 
@@ -94,5 +95,6 @@ pub(crate) fn differences(expected: Rows, found: Rows) -> Vec<String> {
     of(&mut all, expected.suspicions, found.suspicions);
     of(&mut all, expected.freezes, found.freezes);
     of(&mut all, expected.origins, found.origins);
+    of(&mut all, expected.members, found.members);
     all
 }

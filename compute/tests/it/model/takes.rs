@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use compute::model::limits::KEEP_AFTER_EXPIRY_MS;
 use compute::model::{
-    Cause, Freeze, FreezeScope, Health, HealthReason, Instance, InstanceKey, LeaseCell, NamespaceRow, Op, Operator,
-    OverrideRow, Provider, Removal, RemovalReason, ServiceKey, ServiceSettings, Session, Suspicion,
+    Cause, Freeze, FreezeScope, Health, HealthReason, Instance, InstanceKey, LeaseCell, MemberRow, NamespaceRow, Op,
+    Operator, OverrideRow, Provider, Removal, RemovalReason, ServiceKey, ServiceSettings, Session, Suspicion,
 };
 
 use super::{Described, Gone, Model, Now, is_one_process};
@@ -75,6 +75,36 @@ impl Model {
                 self.freezes.insert(scope.clone(), freeze);
             }
             Op::Release { scope, .. } => drop(self.freezes.remove(scope)),
+            Op::Beacon { .. } => self.hear(op, now),
+            Op::Gone { node } => {
+                let there = self.nodes.get_mut(node).expect("it stood");
+                (there.gone, there.seen) = (true, revision);
+                self.freezes.remove(&FreezeScope::Node(*node));
+            }
+        }
+    }
+
+    /// A beacon: the one that shows most counts.
+    fn hear(&mut self, op: &Op, now: Now<'_>) {
+        let Op::Beacon { name, peer, applied, rolling_hash, landed, leaving } = op else { return };
+        let first = MemberRow {
+            name: name.clone(),
+            peer: peer.clone(),
+            joined_ms: now.time_ms,
+            joined: now.revision,
+            seen: now.revision,
+            applied: *applied,
+            rolling_hash: *rolling_hash,
+            landed: *landed,
+            leaving: *leaving,
+            gone: false,
+        };
+        let there = self.nodes.entry(now.node).or_insert(first);
+        there.seen = now.revision;
+        if *applied >= there.applied {
+            (there.name, there.peer, there.leaving) = (name.clone(), peer.clone(), *leaving);
+            (there.applied, there.rolling_hash) = (*applied, *rolling_hash);
+            there.landed = there.landed.max(*landed);
         }
     }
 

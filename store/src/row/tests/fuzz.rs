@@ -138,6 +138,7 @@ proptest! {
         check::<Suspicions>(&rows.suspicions, &row, &harms)?;
         check::<Freezes>(&rows.freezes, &row, &harms)?;
         check::<Origins>(&rows.origins, &row, &harms)?;
+        check::<Members>(&rows.members, &row, &harms)?;
     }
 
     #[test]
