@@ -41,7 +41,8 @@ fn compile_protos(root: &Path, out: &Path) -> Outcome<()> {
         .build_client(false)
         .out_dir(&servers)
         .extern_path(".thuban.v1", "crate::thuban::v1")
-        .extern_path(".thuban.change.v1", "crate::thuban::change::v1");
+        .extern_path(".thuban.change.v1", "crate::thuban::change::v1")
+        .extern_path(".thuban.peer.v1", "crate::thuban::peer::v1");
     for reply in PREPARED {
         let (proto, rust) = (format!(".thuban.v1.{reply}"), format!("crate::Prepared<crate::thuban::v1::{reply}>"));
         server = server.extern_path(proto, rust);

@@ -6,6 +6,7 @@
 //! - [`Prepared`]: what servers answer with where the same bytes go to many: a message, or its encoding made before.
 //! - [`thuban::change::v1`]: the frame of the change log and the bodies that the store keeps as blobs. They are read
 //!   again after years, so fields are only ever added; the golden files under `tests/` hold every version to that.
+//! - [`thuban::peer::v1`]: what the nodes of a cluster say to each other, messages with clients.
 //! - [`migration`]: the SQL of each dialect, in order.
 //! - [`FILE_DESCRIPTOR_SET`]: for gRPC reflection.
 //!
@@ -41,6 +42,15 @@ pub mod thuban {
         /// The change log's frames and the store's blobs.
         pub mod v1 {
             tonic::include_proto!("thuban.change.v1");
+        }
+    }
+
+    pub mod peer {
+        //! Between nodes.
+
+        /// The calls of one node to another.
+        pub mod v1 {
+            tonic::include_proto!("thuban.peer.v1");
         }
     }
 }

@@ -38,7 +38,7 @@ fn the_descriptors_are_whole() {
         assert_eq!(file.source_code_info, None, "{} carries its comments", file.name());
     }
     let packages: BTreeSet<String> = ours().map(|file| file.package().to_owned()).collect();
-    assert_eq!(packages.into_iter().collect::<Vec<_>>(), ["thuban.change.v1", "thuban.v1"]);
+    assert_eq!(packages.into_iter().collect::<Vec<_>>(), ["thuban.change.v1", "thuban.peer.v1", "thuban.v1"]);
 }
 
 #[test]
