@@ -16,6 +16,7 @@ pub mod lease_table;
 mod members;
 mod origins;
 pub mod ownership;
+mod ranges;
 mod service;
 mod timers;
 mod tombstones;
@@ -42,6 +43,7 @@ pub use verdict::{LogBroken, Refusal, Verdict};
 use dirty::Dirty;
 use members::Members;
 use origins::Origins;
+use ranges::Ranges;
 use timers::Timers;
 use tombstones::Tombstones;
 
@@ -61,7 +63,9 @@ pub struct State {
     log: LogState,
     instances: usize,
     timers: Timers,
+    /// What changed in the open range of the log.
     dirty: Dirty,
+    ranges: Ranges,
 }
 
 struct NamespaceState {
@@ -105,6 +109,7 @@ impl State {
             instances: 0,
             timers: Timers::default(),
             dirty: Dirty::default(),
+            ranges: Ranges::default(),
         }
     }
 
@@ -113,6 +118,7 @@ impl State {
         let mut state = Self::new(loaded.log.map_or(identity, |log| log.identity));
         if let Some(log) = loaded.log {
             state.log = log;
+            state.ranges = Ranges::behind(log.watermark);
         }
         let rows = loaded.rows;
         for (namespace, row) in puts(rows.namespaces) {
@@ -278,23 +284,6 @@ impl State {
     /// What readers get of a service.
     pub fn view(&self, key: &ServiceKey) -> View {
         self.services.get(key).map_or_else(|| View::unknown(key.clone()), |service| service.view(key.clone()))
-    }
-
-    /// How many rows wait to be landed.
-    pub fn unlanded(&self) -> usize {
-        self.dirty.len()
-    }
-
-    /// Takes what changed since the last time, coalesced to its values now, for landing up to
-    /// [`State::log`].
-    pub fn take_rows(&mut self) -> Rows {
-        let dirty = std::mem::take(&mut self.dirty);
-        dirty.rows(self)
-    }
-
-    /// Gives back rows that were not landed; what has changed since keeps its newer value.
-    pub fn give_back(&mut self, rows: &Rows) {
-        self.dirty.mark_all(rows);
     }
 
     /// The whole state as rows.

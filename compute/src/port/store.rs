@@ -29,7 +29,7 @@ pub trait PresenceStore: Send + Sync + 'static {
     /// One transaction: verifies that `epoch` is still the highest and that the watermark is `from`, writes `rows`,
     /// moves the watermark (and what goes with it) to `upto`. All or nothing, also when the future is dropped.
     ///
-    /// A row that is older than the one there (by its revision; an origin by `last_seen`) changes nothing, one of the
+    /// A row that is older than the one there (by its revision; an origin by `last_seen`, a member by `seen`) changes nothing, one of the
     /// same age overwrites. Refused ([`LandError::Rejected`]): a key twice in `rows`, an `upto` of another log or
     /// behind `from`.
     async fn land(&self, epoch: Epoch, rows: Rows, from: Position, upto: LogState) -> Result<(), LandError>;

@@ -118,6 +118,7 @@ impl State {
         self.log.time_ms = time_ms;
         self.log.rolling_hash = rolled(self.log.rolling_hash, entry);
         self.forget();
+        self.turn_range();
         Ok(out)
     }
 

@@ -66,6 +66,46 @@ impl Dirty {
         mark(&mut self.members, &rows.members);
     }
 
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.namespaces.extend(other.namespaces);
+        self.services.extend(other.services);
+        self.instances.extend(other.instances);
+        self.overrides.extend(other.overrides);
+        self.tombstones.extend(other.tombstones);
+        self.sessions.extend(other.sessions);
+        self.suspicions.extend(other.suspicions);
+        self.freezes.extend(other.freezes);
+        self.origins.extend(other.origins);
+        self.members.extend(other.members);
+    }
+
+    pub(super) fn extend(&mut self, other: &Self) {
+        self.namespaces.extend(other.namespaces.iter().cloned());
+        self.services.extend(other.services.iter().cloned());
+        self.instances.extend(other.instances.iter().cloned());
+        self.overrides.extend(other.overrides.iter().cloned());
+        self.tombstones.extend(other.tombstones.iter().cloned());
+        self.sessions.extend(other.sessions.iter().copied());
+        self.suspicions.extend(other.suspicions.iter().cloned());
+        self.freezes.extend(other.freezes.iter().cloned());
+        self.origins.extend(other.origins.iter().copied());
+        self.members.extend(other.members.iter().copied());
+    }
+
+    /// Keeps the room.
+    pub(super) fn clear(&mut self) {
+        self.namespaces.clear();
+        self.services.clear();
+        self.instances.clear();
+        self.overrides.clear();
+        self.tombstones.clear();
+        self.sessions.clear();
+        self.suspicions.clear();
+        self.freezes.clear();
+        self.origins.clear();
+        self.members.clear();
+    }
+
     /// The values that these keys have in `state`, in no order.
     pub(super) fn rows(self, state: &State) -> Rows {
         Rows {

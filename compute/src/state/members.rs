@@ -23,6 +23,10 @@ impl Members {
         self.0.insert(node, row);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn nodes(&self) -> impl Iterator<Item = NodeIncarnation> {
         self.0.keys().copied()
     }
