@@ -40,7 +40,7 @@ mod registry;
 mod session;
 mod status;
 mod watch;
-mod wire;
+pub(crate) mod wire;
 
 pub use session::UNANSWERED_MAX;
 

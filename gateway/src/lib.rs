@@ -12,6 +12,7 @@ pub mod grpc;
 pub mod http;
 pub mod listen;
 mod listing;
+pub mod peer;
 mod precondition;
 pub mod probe;
 mod reread;
