@@ -390,4 +390,4 @@ impl LeaseTable {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -11,8 +11,9 @@ use crate::model::{InstanceId, InstanceKey, NodeIncarnation, ServiceKey, Session
 
 pub use transfer::{Moved, Moving, Transfer};
 
-/// A node that joined less than this long ago, in log time, has no share as long as an older one stays: it is still
-/// being found by clients, and a rolling restart moves each lease once.
+/// A node that joined less than this long ago, in log time, has no share as long as one stays that is older by as much:
+/// a node that comes and goes moves no lease. Those that start together share from the beginning, and the moment in
+/// which the first of them is no newcomer any more takes nothing from the others.
 pub const RIPE_MS: u64 = 30_000;
 
 /// One member, as far as ownership asks.
@@ -38,18 +39,17 @@ impl Ownership {
     /// `members`: those that are not gone. `log_time_ms`: the log's, nobody's clock.
     pub fn of(members: impl IntoIterator<Item = Standing>, log_time_ms: u64) -> Self {
         let all: Vec<_> = members.into_iter().collect();
-        let is_ripe = |member: &Standing| member.joined_ms.saturating_add(RIPE_MS) <= log_time_ms;
         let staying = || all.iter().filter(|member| !member.leaving);
+        let oldest_ms = staying().map(|member| member.joined_ms).min().unwrap_or(0);
+        let ripe_ms = |joined_ms: u64| joined_ms.saturating_add(RIPE_MS);
+        let is_ripe = |m: &Standing| m.joined_ms < ripe_ms(oldest_ms) || ripe_ms(m.joined_ms) <= log_time_ms;
         let mut shares: Vec<_> = staying().filter(|member| is_ripe(member)).map(|member| member.node).collect();
-        if shares.is_empty() {
-            shares = staying().map(|member| member.node).collect();
-        }
         if shares.is_empty() {
             shares = all.iter().map(|member| member.node).collect();
         }
         shares.sort_unstable();
         let young = staying().filter(|member| !is_ripe(member));
-        let ripens_ms = young.map(|member| member.joined_ms.saturating_add(RIPE_MS)).min();
+        let ripens_ms = young.map(|member| ripe_ms(member.joined_ms)).min();
         Self { shares, members: all.iter().map(|member| member.node).collect(), ripens_ms }
     }
 

@@ -1,6 +1,9 @@
+mod fleet;
+mod fleet_property;
 mod holds;
 mod mass;
 mod mass_property;
+mod owned;
 mod property;
 mod script;
 mod stream_and_check;

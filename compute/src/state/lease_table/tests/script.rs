@@ -50,10 +50,6 @@ impl Stage {
             "end" => {}
             "ready" => world.table.ready(world.now),
             "hide" => self.hidden = words.iter().map(|&word| word.to_owned()).collect(),
-            "cluster" => {
-                world.is_alone = false;
-                world.barrier = Some(Position::ZERO);
-            }
             "register" => each(first).iter().for_each(|key| world.register(key, lease(&words[1..]))),
             "operate" => each(first).iter().for_each(|key| world.operate(key)),
             "deregister" => each(first).iter().for_each(|key| world.remove(key)),
@@ -72,18 +68,11 @@ impl Stage {
                 let generation = world.instances[&key(first)].generation;
                 world.table.check_recovered(&key(first), generation, world.now);
             }
-            "barrier" => world.barrier = Some(world.suspicions[&key(first)].revision.position()),
-            "confirm" => {
-                let suspicion = world.suspicions[&key(first)].revision;
-                world.table.confirmed(&key(first), suspicion, world.now);
-            }
-            "second-gone" => world.table.unseconded(&|of| *of == key(first), world.now),
             "open" => {
                 world.open(session(first), time(words[1]) as u32);
                 world.held(session(first));
             }
             "attach" => world.attach(session(first), true),
-            "attach-elsewhere" => world.attach(session(first), false),
             "held" => world.held(session(first)),
             "resume" => {
                 world.attach(session(first), true);
@@ -112,6 +101,62 @@ impl Stage {
                 let scopes: Vec<_> = world.freezes.keys().cloned().collect();
                 scopes.iter().for_each(|scope| world.release_freeze(scope));
             }
+            other => self.act_elsewhere(other, words),
+        }
+    }
+
+    /// What happens between this node and others.
+    fn act_elsewhere(&mut self, verb: &str, words: &[&str]) {
+        let world = &mut self.world;
+        let first = words.first().copied().unwrap_or_default();
+        match verb {
+            "elsewhere" => each(first).iter().for_each(|key| world.register_elsewhere(key, lease(&words[1..]))),
+            "take-over" => each(first).iter().for_each(|key| world.take_over(key, time(words[1]))),
+            "give" => {
+                let generation = world.instances[&key(first)].generation;
+                world.table.end(&key(first), generation, world.now);
+            }
+            "told" => {
+                let generation = world.instances[&key(first)].generation;
+                world.table.heard_elsewhere(&key(first), generation, time(words[1]), world.now);
+            }
+            "own" => world.table.session_owned(session(first), time(words[1]), world.now),
+            "disown" => world.table.session_disowned(session(first)),
+            "they-suspect" => {
+                let (instance, age_ms) = (key(first), time(words[1]));
+                let generation = world.instances[&instance].generation;
+                let cause = match world.instances[&instance].lease() {
+                    Lease::Stream { session, .. } => {
+                        Cause::Session { session: *session, epoch: world.sessions[session].epoch }
+                    }
+                    Lease::Checked { .. } => Cause::Check { detail: "refused".into() },
+                    _ => Cause::Lapse,
+                };
+                world.said_elsewhere(Op::Suspect { instance, generation, age_ms, cause });
+            }
+            "they-fell" => {
+                let (instance, suspicion) = (key(first), world.suspicions[&key(first)].revision);
+                world.said_elsewhere(Op::Unhealthy { instance, suspicion });
+            }
+            "they-refute" => {
+                let suspicion = world.suspicions[&key(first)].revision;
+                world.hear_elsewhere(&key(first), suspicion, time(words[1]));
+            }
+            "open-elsewhere" => {
+                world.open(session(first), time(words[1]) as u32);
+                world.table.session_disowned(session(first));
+            }
+            "attach-elsewhere" => world.attach(session(first), false),
+            "cluster" => {
+                world.is_alone = false;
+                world.barrier = Some(Position::ZERO);
+            }
+            "confirm" => {
+                let suspicion = world.suspicions[&key(first)].revision;
+                world.table.confirmed(&key(first), suspicion, world.now);
+            }
+            "barrier" => world.barrier = Some(world.suspicions[&key(first)].revision.position()),
+            "second-gone" => world.table.unseconded(&|of| *of == key(first), world.now),
             other => panic!("no such verb: {other}"),
         }
     }

@@ -46,7 +46,7 @@ pub(super) fn session(text: &str) -> SessionId {
     SessionId(id)
 }
 
-pub(super) fn checked(remove_after_ms: Option<u64>) -> Lease {
+pub(in crate::state) fn checked(remove_after_ms: Option<u64>) -> Lease {
     Lease::checked(Check::new(CheckKind::Tcp, 5_000, 1_000, 3, 1, None).unwrap(), remove_after_ms).unwrap()
 }
 
@@ -227,6 +227,24 @@ impl World {
         } else {
             self.table.heard(key, &new, self.now);
         }
+    }
+
+    /// A register whose lease is another node's.
+    pub(super) fn register_elsewhere(&mut self, key: &InstanceKey, lease: Lease) {
+        let revision = self.change();
+        let new = instance(&key.id, lease, revision.position().offset());
+        new.cell.assume(self.now);
+        self.instances.insert(key.clone(), new);
+    }
+
+    pub(super) fn take_over(&mut self, key: &InstanceKey, since: MonoMs) {
+        let (instance, standing) = (self.instances[key].clone(), self.suspicions.get(key).cloned());
+        self.table.take_over(key, &instance, standing.as_ref(), since, self.now);
+    }
+
+    /// What another node says, and the log takes.
+    pub(super) fn said_elsewhere(&mut self, op: Op) {
+        self.apply(op);
     }
 
     /// An operator changes something.
