@@ -67,3 +67,6 @@ impl State {
         self.members().map(|(_, row)| row.applied).min()
     }
 }
+
+#[cfg(test)]
+mod tests;

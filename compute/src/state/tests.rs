@@ -1,3 +1,5 @@
+mod members;
+
 use std::sync::Arc;
 
 use crate::command::{Answer, Command, ServicePatch};

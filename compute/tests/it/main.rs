@@ -3,6 +3,7 @@
 mod guards;
 mod journal;
 mod leases;
+mod members;
 mod meters;
 mod model;
 mod node;
