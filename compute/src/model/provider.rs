@@ -120,7 +120,7 @@ impl Provider {
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut rest = self.after_labels();
         for _ in 0..rest.number() {
-            rest.text();
+            rest.skip();
             rest.number();
         }
         let count = rest.number();
@@ -178,17 +178,13 @@ impl Provider {
 
     fn nth(&self, index: usize) -> &str {
         let mut rest = Packed(&self.packed);
-        for _ in 0..index {
-            rest.text();
-        }
+        (0..index).for_each(|_| rest.skip());
         rest.text()
     }
 
     fn after_labels(&self) -> Packed<'_> {
         let mut rest = Packed(&self.packed);
-        for _ in 0..6 {
-            rest.text();
-        }
+        (0..6).for_each(|_| rest.skip());
         rest
     }
 }
@@ -254,10 +250,19 @@ impl<'a> Packed<'a> {
     }
 
     fn text(&mut self) -> &'a str {
+        std::str::from_utf8(self.bytes()).expect("written from text by pack")
+    }
+
+    /// Steps over a text without a look at its letters.
+    fn skip(&mut self) {
+        self.bytes();
+    }
+
+    fn bytes(&mut self) -> &'a [u8] {
         let length = self.number();
-        let (text, rest) = self.0.split_at(length);
+        let (bytes, rest) = self.0.split_at(length);
         self.0 = rest;
-        std::str::from_utf8(text).expect("written from text by pack")
+        bytes
     }
 }
 

@@ -133,9 +133,25 @@ impl Revision {
     }
 }
 
+/// Written in one piece: every answer to a write shows two.
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.position().generation(), self.position().offset(), self.place())
+        // 3 digits, 13 and 5, and a point before each.
+        let mut text = [b'.'; 24];
+        let mut start = text.len();
+        let mut put = |mut number: u64| loop {
+            start -= 1;
+            text[start] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                start -= 1;
+                break;
+            }
+        };
+        put(u64::from(self.place()));
+        put(self.position().offset());
+        put(u64::from(self.position().generation()));
+        f.write_str(std::str::from_utf8(&text[start + 1..]).expect("digits and points"))
     }
 }
 

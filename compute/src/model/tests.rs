@@ -43,7 +43,8 @@ fn a_refusal_names_field_value_and_what_is_allowed() {
 #[test]
 fn revisions_order_by_generation_then_offset_then_place() {
     let revision = |text: &str| text.parse::<Revision>().expect("a good revision");
-    let ordered = ["0.0.0", "1.0.65535", "1.1.0", "1.1.1", "1.2.0", "1.1099511627775.0", "2.1.0", "127.1.0"];
+    let ordered =
+        ["0.0.0", "1.0.65535", "1.1.0", "1.1.1", "1.2.0", "1.1099511627775.0", "2.1.0", "127.1099511627775.65535"];
     assert!(ordered.map(revision).is_sorted());
     for text in ordered {
         assert_eq!(revision(text).to_string(), text);
