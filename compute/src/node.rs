@@ -8,10 +8,12 @@ mod applier;
 mod bootstrap;
 mod calls;
 mod checks;
+mod heard;
 mod lander;
 mod latest;
 mod link;
 mod overlay;
+mod roll;
 
 use std::sync::Arc;
 
@@ -20,13 +22,15 @@ use tokio::task::JoinHandle;
 
 use crate::directory::{Directory, SelectedLimits};
 use crate::model::NodeIncarnation;
-use crate::port::{Chance, ChangeLog, Clock, Journal, PresenceStore, Prober};
+use crate::port::{Chance, ChangeLog, Clock, Journal, Peers, PresenceStore, Prober};
 use crate::registry::{Inner, Registry};
 use crate::watch::{Company, Hub};
 
 pub use adopt::{adopt, raised};
 pub use bootstrap::StartError;
-pub use link::{Counted, Freezing, Link, NodeStatus, Readiness};
+pub(crate) use heard::Heard;
+pub(crate) use link::Told;
+pub use link::{Counted, Freezing, Link, Member, NodeStatus, Readiness};
 
 /// What a node is made of.
 #[derive(Clone)]
@@ -36,6 +40,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub chance: Arc<dyn Chance>,
     pub prober: Arc<dyn Prober>,
+    /// The other nodes that share the log; `None`: the log is this node's own.
+    pub peers: Option<Arc<dyn Peers>>,
     /// Where decisions are written down, if anywhere.
     pub journal: Option<Arc<dyn Journal>>,
 }
@@ -51,6 +57,8 @@ pub struct Config {
     pub probes_max: usize,
     /// Sessions that this node answers for; beyond it no more are opened.
     pub sessions_max: usize,
+    /// Where the other nodes reach this one; empty where there are none.
+    pub peer_address: Arc<str>,
 }
 
 impl Default for Config {
@@ -61,6 +69,7 @@ impl Default for Config {
             unlanded_max: 2_000_000,
             probes_max: 512,
             sessions_max: 200_000,
+            peer_address: "".into(),
         }
     }
 }
@@ -73,6 +82,8 @@ pub struct Node {
     lander: JoinHandle<()>,
     checker: JoinHandle<()>,
     waker: JoinHandle<()>,
+    /// Tells other nodes what was heard of their leases.
+    teller: Option<JoinHandle<()>>,
 }
 
 /// Why a running node had to stop: going on could only make things worse.
@@ -80,6 +91,8 @@ pub struct Node {
 pub enum Failure {
     #[error("the change log can't be followed: {0}")]
     Log(String),
+    #[error("the store is not what it was: {0}; restore it from a newer backup")]
+    Store(String),
     #[error("another process lands in this store: {0}")]
     Fenced(String),
     #[error("the node's own task ended: {0}")]
@@ -88,17 +101,17 @@ pub enum Failure {
 
 /// Boots a node; when this returns it is ready.
 pub async fn start(parts: Parts, config: Config) -> Result<Node, StartError> {
-    let booted = bootstrap::boot(&parts.store, &parts.log, &parts.clock, parts.journal.as_ref()).await?;
+    let booted = bootstrap::boot(&parts).await?;
     let me = NodeIncarnation(parts.chance.number());
     let directory = Arc::new(Directory::new(config.selected));
-    // A node among others is one whose log they share: there is no such log yet.
-    let hub = Hub::new(Company::Alone);
+    // A node among others is one whose log they share.
+    let hub = Hub::new(if parts.peers.is_some() { Company::Among } else { Company::Alone });
     let waker = tokio::spawn({
         let (hub, clock) = (hub.clone(), parts.clock.clone());
         async move { hub.run(clock).await }
     });
     let (link, lanes) = Link::new(applier::first_status(&config, me, &booted.state, booted.landed));
-    let (batches, batches_end) = mpsc::channel(1);
+    let (work, work_end) = mpsc::channel(1);
     let (landings, landings_end) = mpsc::channel(1);
     let lander = lander::Lander {
         store: parts.store.clone(),
@@ -108,7 +121,7 @@ pub async fn start(parts: Parts, config: Config) -> Result<Node, StartError> {
         epoch: booted.epoch,
         trimmed: booted.trimmed,
     };
-    let lander = tokio::spawn(lander.run(batches_end, landings));
+    let lander = tokio::spawn(lander.run(work_end, landings));
     let (checks, checks_end) = checks::Feed::new();
     let checker = checks::Checker {
         prober: parts.prober.clone(),
@@ -119,12 +132,17 @@ pub async fn start(parts: Parts, config: Config) -> Result<Node, StartError> {
         booted: booted.state.position(),
     };
     let checker = tokio::spawn(checker.run(checks_end));
-    let ends = applier::Ends { link: link.clone(), lanes, batches, landings: landings_end, checks };
+    let heard = parts.peers.is_some().then(|| heard::Heard::new(me, parts.clock.mono_ms()));
+    let teller = heard
+        .clone()
+        .zip(parts.peers.clone())
+        .map(|(heard, peers)| tokio::spawn(heard.run(directory.clone(), parts.clock.clone(), peers)));
+    let ends = applier::Ends { link: link.clone(), lanes, work, landings: landings_end, checks, heard: heard.clone() };
     let applier = applier::Applier::new(me, &parts, config, booted, directory.clone(), hub.clone(), ends);
     let (stop, stopped) = oneshot::channel();
     let applier = tokio::spawn(applier.run(stopped));
-    let inner = Inner { directory, hub, link, clock: parts.clock.clone(), chance: parts.chance.clone() };
-    Ok(Node { registry: Registry { inner: Arc::new(inner) }, stop, applier, lander, checker, waker })
+    let inner = Inner { directory, hub, link, heard, clock: parts.clock.clone(), chance: parts.chance.clone() };
+    Ok(Node { registry: Registry { inner: Arc::new(inner) }, stop, applier, lander, checker, waker, teller })
 }
 
 impl Node {
@@ -141,12 +159,23 @@ impl Node {
         }
     }
 
+    /// Ends at once, as a killed process does: nothing is finished and nobody is told.
+    #[cfg(any(test, feature = "testing"))]
+    pub async fn kill(self) {
+        for task in [self.lander, self.checker, self.waker].into_iter().chain(self.teller) {
+            task.abort();
+        }
+        self.applier.abort();
+        let _ = self.applier.await;
+    }
+
     /// Takes nothing new, finishes what was accepted, lands what was applied, and ends.
     pub async fn stop(self) {
         self.registry.drain();
         let _ = self.stop.send(());
         let _ = self.applier.await;
         let _ = self.lander.await;
+        self.teller.iter().for_each(JoinHandle::abort);
         self.checker.abort();
         let _ = self.checker.await;
         self.registry.inner.hub.close();

@@ -11,9 +11,11 @@ use crate::directory::{Directory, Progress};
 use crate::error::{Error, What};
 use crate::model::limits::BEHIND_MS_MAX;
 use crate::model::{
-    InstanceKey, LeaseKind, Namespace, NamespaceRow, Revision, Selector, ServiceKey, ServiceName, SessionId,
+    InstanceKey, Lease, LeaseKind, Namespace, NamespaceRow, NodeIncarnation, Revision, Selector, ServiceKey,
+    ServiceName, SessionId,
 };
-use crate::node::{Freezing, Link, NodeStatus, Readiness};
+use crate::node::{Freezing, Heard, Link, NodeStatus, Readiness, Told};
+use crate::port::peers::{Age, Host, Reply};
 use crate::port::{Chance, Clock};
 use crate::view::View;
 use crate::watch::{Hub, Watch, WatchSpec, Watcher};
@@ -28,6 +30,8 @@ pub(crate) struct Inner {
     pub(crate) directory: Arc<Directory>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) link: Link,
+    /// What was heard of leases that are other nodes' to know.
+    pub(crate) heard: Option<Arc<Heard>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Arc<dyn Chance>,
 }
@@ -120,7 +124,12 @@ impl Registry {
             }
             _ => {}
         }
-        Ok(!instance.cell.renew(self.inner.clock.mono_ms()))
+        let is_heard = !instance.cell.renew(self.inner.clock.mono_ms());
+        if let Some(heard) = &self.inner.heard {
+            let ttl_ms = if let Lease::Ttl { ttl_ms, .. } = instance.lease() { *ttl_ms } else { u32::MAX };
+            heard.note(key, instance.generation, ttl_ms);
+        }
+        Ok(is_heard)
     }
 
     /// The newest view of a service.
@@ -259,5 +268,29 @@ impl Registry {
     /// Resolves once the node drains.
     pub async fn draining(&self) {
         self.inner.link.draining().await;
+    }
+}
+
+impl Host for Registry {
+    fn reply(&self) -> Reply {
+        let status = self.inner.link.status();
+        let Progress { applied, landed, .. } = self.progress();
+        Reply { node: status.node, log: status.log, applied, landed }
+    }
+
+    fn heartbeats(&self, _: NodeIncarnation, heard: Vec<Age>) {
+        self.inner.link.tell(Told::Heard(heard));
+    }
+
+    fn hand_over(&self, _: NodeIncarnation, ages: Vec<Age>) {
+        self.inner.link.tell(Told::HandedOver(ages));
+    }
+
+    fn subscribers(&self, service: &ServiceKey) -> Vec<crate::watch::Subscription> {
+        self.inner.hub.subscribers(service)
+    }
+
+    fn drain(&self) {
+        self.inner.link.drain();
     }
 }

@@ -6,6 +6,7 @@
 
 mod expiry;
 mod frame;
+mod member;
 mod meters;
 mod outcome;
 mod publish;
@@ -25,18 +26,21 @@ use crate::keyed::Keyed;
 use crate::model::{Author, Entry, Frame, InstanceKey, NodeIncarnation, Op, Position, SessionId};
 use crate::port::change_log::{AppendError, LogReadError};
 use crate::port::clock::MonoMs;
-use crate::port::{ChangeLog, Clock, Journal};
+use crate::port::{ChangeLog, Clock, Journal, Prober};
 use crate::state::State;
 use crate::watch::Hub;
 
 use super::bootstrap::Booted;
 use super::calls::{Calls, Ticket};
-use super::lander::{Batch, Landing};
-use super::link::{CheckWord, Lanes, Link, Release, Request, SessionWord};
+use super::heard::Heard;
+use super::lander::{Batch, Landing, Work};
+use super::link::{CheckWord, Lanes, Link, Release, Request, SessionWord, Told};
 use super::overlay::Overlay;
 use super::{Config, Failure, Parts};
 
 use expiry::Expiry;
+use frame::Gathering;
+use member::Company;
 pub(super) use status::first_status;
 
 /// Items that may wait for a frame; beyond it requests stay in their lane, and beyond that they are shed.
@@ -64,16 +68,24 @@ const LAND_MS: MonoMs = 250;
 pub(super) struct Ends {
     pub(super) link: Link,
     pub(super) lanes: Lanes,
-    pub(super) batches: mpsc::Sender<Batch>,
+    pub(super) work: mpsc::Sender<Work>,
     pub(super) landings: mpsc::Receiver<Landing>,
     pub(super) checks: crate::node::checks::Feed,
+    /// Where heartbeats for other nodes' leases are noted; `None`: there are no other nodes.
+    pub(super) heard: Option<Arc<Heard>>,
 }
 
 /// Something that wants to be in the next frame.
 #[derive(Debug)]
 enum Item {
     /// A caller's command, to be decided.
-    Command { ticket: Ticket, command: Command, tries: u32 },
+    Command {
+        ticket: Ticket,
+        command: Command,
+        tries: u32,
+        /// This node has applied what the log had when it was asked: what it does not know is not there.
+        is_sure: bool,
+    },
     /// This node's own word: about a lease, a freeze, an end that has come.
     Own { op: Op, author: Author },
 }
@@ -100,6 +112,8 @@ struct InFlight {
     progress: InFlightProgress,
     /// An earlier append of it had an unknown outcome.
     repeated: bool,
+    /// What is decided again once it is applied.
+    unsure: Vec<Item>,
 }
 
 enum InFlightProgress {
@@ -119,6 +133,7 @@ pub(super) struct Applier {
     log: Arc<dyn ChangeLog>,
     clock: Arc<dyn Clock>,
     journal: Option<Arc<dyn Journal>>,
+    prober: Arc<dyn Prober>,
     config: Config,
     directory: Arc<Directory>,
     hub: Arc<Hub>,
@@ -144,6 +159,10 @@ pub(super) struct Applier {
     store_error: Option<String>,
     /// Why this node does not answer any more.
     unready: Option<String>,
+    /// Those with whom it shares the log.
+    company: Option<Company>,
+    /// It was told to stop.
+    is_stopping: bool,
     ticked_at: MonoMs,
     /// When it meant to wake.
     planned: MonoMs,
@@ -164,6 +183,7 @@ enum Event {
     Release(Release),
     Sessions(Vec<(SessionId, SessionWord)>),
     Checks(Vec<(InstanceKey, Option<CheckWord>)>),
+    Told(Told),
     Renewal(Request),
     Request(Request),
     Tick,
@@ -183,11 +203,17 @@ impl Applier {
         let now = parts.clock.mono_ms();
         let metrics = meters::Meters::new(&config);
         let expiry = Expiry::ready(me, &booted.state, &ends.checks, now);
+        let company = parts.peers.clone().zip(ends.heard.clone()).map(|(peers, heard)| {
+            let members = booted.state.members().map(|(node, _)| *node);
+            let address = config.peer_address.clone();
+            Company::new(me, members, (peers, parts.chance.clone()), (address, heard), now)
+        });
         let mut applier = Self {
             me,
             log: parts.log.clone(),
             clock: parts.clock.clone(),
             journal: parts.journal.clone(),
+            prober: parts.prober.clone(),
             config,
             directory,
             hub,
@@ -208,26 +234,30 @@ impl Applier {
             landed_at: now,
             store_error: None,
             unready: None,
+            company,
+            is_stopping: false,
             ticked_at: now,
             planned: now,
             metrics,
         };
         applier.publish_all();
+        applier.know_members();
         applier
     }
 
     /// Runs until it is told to stop, and then until what was accepted is appended, applied and landed.
     pub(super) async fn run(mut self, mut stop: oneshot::Receiver<()>) -> Result<(), Failure> {
-        let mut stopping = false;
         let mut reading = self.read();
         loop {
             self.gather().await;
             self.pump();
             self.land();
-            if stopping && self.is_done() {
-                return Ok(());
+            if self.is_stopping && self.is_done() {
+                let Some(farewell) = self.farewell() else { return Ok(()) };
+                self.staged.push_back(farewell);
+                continue;
             }
-            match self.wait(&mut reading, &mut stop, stopping).await {
+            match self.wait(&mut reading, &mut stop).await {
                 Event::Read(entries) => {
                     self.take_entries(entries)?;
                     reading = self.read();
@@ -237,6 +267,7 @@ impl Applier {
                 Event::Release(release) => self.release_freezes(release),
                 Event::Sessions(words) => self.take_sessions(words),
                 Event::Checks(words) => self.take_checks(words),
+                Event::Told(told) => self.take_told(told),
                 Event::Renewal(request) => {
                     self.renewals.extend(opened(&mut self.calls, request));
                     self.take_renewals();
@@ -246,7 +277,10 @@ impl Applier {
                     self.take_requests();
                 }
                 Event::Tick => self.tick(),
-                Event::Stop => stopping = true,
+                Event::Stop => {
+                    self.is_stopping = true;
+                    self.leave();
+                }
             }
         }
     }
@@ -292,13 +326,13 @@ impl Applier {
         &mut self,
         reading: &mut BoxFuture<Result<Vec<Entry>, LogReadError>>,
         stop: &mut oneshot::Receiver<()>,
-        stopping: bool,
     ) -> Event {
         let wake_at = self.wake_at();
         // Never in the past: what was due before it could be planned is no lateness of this node.
         self.planned = wake_at.max(self.clock.mono_ms());
         let takes_renewals = self.renewals.len() < RENEWALS_STAGED_MAX;
         let takes_requests = self.staged.len() < STAGED_MAX;
+        let is_stopping = self.is_stopping;
         let appending = async {
             match self.in_flight.as_mut().map(|f| &mut f.progress) {
                 Some(InFlightProgress::Appending(append)) => append.await,
@@ -313,10 +347,11 @@ impl Applier {
             Some(release) = self.ends.lanes.releases.recv() => Event::Release(release),
             Some(words) = self.ends.lanes.sessions.take(WORDS_MAX) => Event::Sessions(words),
             Some(words) = self.ends.lanes.checks.take(WORDS_MAX) => Event::Checks(words),
+            Some(told) = self.ends.lanes.told.recv() => Event::Told(told),
             () = self.clock.sleep_until(wake_at) => Event::Tick,
             Some(request) = self.ends.lanes.renewals.recv(), if takes_renewals => Event::Renewal(request),
             Some(request) = self.ends.lanes.requests.recv(), if takes_requests => Event::Request(request),
-            _ = stop, if !stopping => Event::Stop,
+            _ = stop, if !is_stopping => Event::Stop,
         }
     }
 
@@ -341,6 +376,9 @@ impl Applier {
             Err(error) => return Err(self.fail(Failure::Log(error.to_string()))),
         };
         self.metrics.unread(entries.len());
+        if let Some(heard) = &self.ends.heard {
+            heard.read(self.clock.mono_ms());
+        }
         for entry in entries {
             let started = self.clock.mono_us();
             let applied = match self.state.apply(&entry) {
@@ -352,10 +390,14 @@ impl Applier {
                 journal.record(&entry, &applied.verdicts);
             }
             self.publish(&applied);
+            let is_gone = self.hear_members(&entry.frame, &applied);
             self.metrics.applied(applied.verdicts.len(), published - started, self.clock.mono_us() - published);
             self.hear(&applied);
             self.conclude(&entry.frame, &applied);
             self.answer_released();
+            if is_gone && !self.is_stopping {
+                self.rejoin();
+            }
         }
         Ok(())
     }
@@ -390,28 +432,48 @@ impl Applier {
     fn land(&mut self) {
         let now = self.clock.mono_ms();
         let due = now >= self.landed_at + LAND_MS || self.calls.wants_store() || self.ends.link.is_draining();
-        if self.landing.is_some() || !due || self.landed == self.state.position() {
+        if self.landing.is_some() || !due || self.landed >= self.state.position() {
             return;
         }
-        let Ok(permit) = self.ends.batches.try_reserve() else { return };
-        let rows = self.state.take_rows();
+        let lands = self.company.as_ref().is_none_or(Company::lands);
+        let Some(permit) = lands.then(|| self.ends.work.try_reserve().ok()).flatten() else { return };
+        let rows = match &self.company {
+            Some(_) => self.state.take_rows_behind(self.landed),
+            None => self.state.take_rows(),
+        };
         self.landing = Some(rows.len());
-        permit.send(Batch { rows, from: self.landed, upto: self.state.log() });
+        permit.send(Work::Land(Batch { rows, from: self.landed, upto: self.state.log() }));
         self.landed_at = now;
+    }
+
+    /// Everything up to here is in the store, whoever has put it there.
+    fn landed_up_to(&mut self, position: Position) {
+        self.landed = position;
+        self.calls.landed(position);
+        self.directory.put_landed(position);
+        if self.company.is_some() {
+            self.state.landed(position);
+        }
     }
 
     fn take_landing(&mut self, landing: Option<Landing>) -> Result<(), Failure> {
         self.landing = None;
         match landing {
             Some(Landing::Done(position)) => {
-                self.landed = position;
                 self.store_error = None;
-                self.calls.landed(position);
-                self.directory.put_landed(position);
+                self.landed_up_to(position);
             }
             Some(Landing::Failed { rows, error }) => {
-                self.state.give_back(&rows);
+                if self.company.is_none() {
+                    self.state.give_back(&rows);
+                }
                 self.store_error = Some(error);
+            }
+            Some(Landing::Led(store)) => self.led(store)?,
+            Some(Landing::NotLed(why)) => self.not_led(Some(why)),
+            Some(Landing::Fenced(why)) if self.company.is_some() => {
+                tracing::warn!(why, "another node lands now");
+                self.not_led(None);
             }
             Some(Landing::Fenced(why)) => return Err(self.fail(Failure::Fenced(why))),
             None => return Err(self.fail(Failure::Task("the lander ended".to_owned()))),
@@ -425,7 +487,16 @@ impl Applier {
         if let Some(due) = self.expiry.next_deadline() {
             at = at.min(due);
         }
-        if self.landing.is_none() && self.landed != self.state.position() {
+        if let Some(due) = self.company.as_ref().and_then(Company::next_deadline)
+            && self.away.is_none()
+            && self.in_flight.is_none()
+        {
+            at = at.min(due);
+        }
+        if self.landing.is_none()
+            && self.landed < self.state.position()
+            && self.company.as_ref().is_none_or(Company::lands)
+        {
             at = at.min(self.landed_at + LAND_MS);
         }
         match self.in_flight.as_ref().map(|f| (&f.progress, f.since)) {
@@ -442,9 +513,19 @@ impl Applier {
         self.metrics.late(now.saturating_sub(self.planned));
         self.watch_log(now);
         self.expire(self.planned, now);
+        if self.expiry.pass_at().is_some_and(|at| at <= now) {
+            self.own_anew(&[], now);
+        }
         self.calls.give_up_on_store(now);
         if now >= self.ticked_at + TICK_MS {
             self.ticked_at = now;
+            self.watch_lag(now);
+            self.watch_isolation(now);
+            self.own_anew(&[], now);
+            self.take_role(now);
+            if self.ends.link.is_draining() {
+                self.leave();
+            }
             self.end_what_is_due();
             self.hub.sweep(now);
             self.put_status();
@@ -455,7 +536,9 @@ impl Applier {
     fn is_done(&self) -> bool {
         let appended =
             self.renewals.is_empty() && self.staged.is_empty() && self.in_flight.is_none() && self.overlay.len() == 0;
-        let landed = self.landed == self.state.position() && self.landing.is_none();
+        // Where another node lands, it lands what this one has appended.
+        let lands = self.company.as_ref().is_none_or(Company::lands);
+        let landed = !lands || (self.landed >= self.state.position() && self.landing.is_none());
         // A log or store that is away must not keep a node from stopping: what is acknowledged is in the log.
         (appended || self.away.is_some()) && (landed || self.store_error.is_some())
     }
@@ -463,5 +546,5 @@ impl Applier {
 
 /// The commands of a request, as items that are to be decided.
 fn opened(calls: &mut Calls, request: Request) -> impl Iterator<Item = Item> + use<> {
-    calls.open(request).map(|(ticket, command)| Item::Command { ticket, command, tries: 0 })
+    calls.open(request).map(|(ticket, command)| Item::Command { ticket, command, tries: 0, is_sure: false })
 }

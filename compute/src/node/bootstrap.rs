@@ -1,12 +1,11 @@
 //! From rows and log to a state: load one consistent snapshot, replay the log to its end, and only then be ready.
 
-use std::sync::Arc;
-
 use crate::model::Position;
 use crate::port::change_log::{Bounds, LogReadError};
 use crate::port::store::{Epoch, LandError, ReadError};
-use crate::port::{ChangeLog, Clock, Journal, PresenceStore};
 use crate::state::{LoadError, LogBroken, State};
+
+use super::Parts;
 
 /// Frames read at once while replaying.
 const REPLAY_FRAMES: usize = 1_024;
@@ -38,18 +37,15 @@ pub enum StartError {
 
 pub(super) struct Booted {
     pub(super) state: State,
-    pub(super) epoch: Epoch,
+    /// `None`: another node may be landing; the one whose turn it is takes the role once it runs.
+    pub(super) epoch: Option<Epoch>,
     /// What the store has; the rest of the state waits to be landed.
     pub(super) landed: Position,
     pub(super) trimmed: Position,
 }
 
-pub(super) async fn boot(
-    store: &Arc<dyn PresenceStore>,
-    log: &Arc<dyn ChangeLog>,
-    clock: &Arc<dyn Clock>,
-    journal: Option<&Arc<dyn Journal>>,
-) -> Result<Booted, StartError> {
+pub(super) async fn boot(parts: &Parts) -> Result<Booted, StartError> {
+    let Parts { store, log, clock, .. } = parts;
     let started = clock.mono_ms();
     let identity = log.bounds().await?.identity;
     let loaded = store.load().await?;
@@ -60,7 +56,12 @@ pub(super) async fn boot(
         return Err(StartError::Unpaired { store: bound.identity, log: identity });
     }
     tracing::info!(rows = loaded.rows.len(), watermark = %landed, ms = clock.mono_ms() - started, "loaded the store");
-    let epoch = store.lead(identity).await?;
+    // A lone node lands; among others only an empty store is bound by whoever comes first.
+    let epoch = match (&parts.peers, loaded.log) {
+        (Some(_), Some(_)) => None,
+        _ => Some(store.lead(identity).await?),
+    };
+    let epoch = epoch.filter(|_| parts.peers.is_none());
     let mut state = State::load(loaded, identity)?;
     // The end as it is after the load: whatever was acknowledged before this node answers is in it.
     let bounds = log.bounds().await?;
@@ -76,7 +77,7 @@ pub(super) async fn boot(
     while state.position() < bounds.last {
         for entry in log.read(state.position(), REPLAY_FRAMES).await? {
             let applied = state.apply(&entry)?;
-            if let Some(journal) = journal {
+            if let Some(journal) = &parts.journal {
                 journal.record(&entry, &applied.verdicts);
             }
             frames += 1;

@@ -19,7 +19,8 @@ use crate::port::{Chance, Clock, Prober};
 
 use super::latest;
 use super::link::Link;
-use schedule::{Finding, FlightNo, Launch, Schedule, check_of, port_of};
+pub(super) use schedule::port_of;
+use schedule::{Finding, FlightNo, Launch, Schedule, check_of};
 
 /// Events taken at once.
 const EVENTS_MAX: usize = 1_024;

@@ -17,6 +17,13 @@ const TRIM_STEP: u64 = 4_096;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
+/// What the applier asks of the lander.
+pub(super) enum Work {
+    /// Take the landing role: where several nodes share the store, one lands.
+    Lead,
+    Land(Batch),
+}
+
 /// One contiguous range of the log, coalesced to its values at the end.
 pub(super) struct Batch {
     pub(super) rows: Rows,
@@ -25,6 +32,10 @@ pub(super) struct Batch {
 }
 
 pub(super) enum Landing {
+    /// This node lands from now on; what the store has.
+    Led(LogState),
+    /// The role could not be taken, or not for certain.
+    NotLed(String),
     /// Everything up to here is in the store.
     Done(Position),
     /// The batch was not written; its rows come back, to be landed with what has changed since.
@@ -38,18 +49,28 @@ pub(super) struct Lander {
     pub(super) log: Arc<dyn ChangeLog>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) identity: LogIdentity,
-    pub(super) epoch: Epoch,
+    /// `None`: another node lands.
+    pub(super) epoch: Option<Epoch>,
     pub(super) trimmed: Position,
 }
 
 impl Lander {
-    /// Lands what comes in, one batch after the other, until the applier is gone.
-    pub(super) async fn run(mut self, mut batches: mpsc::Receiver<Batch>, landings: mpsc::Sender<Landing>) {
+    /// Does what comes in, one after the other, until the applier is gone.
+    pub(super) async fn run(mut self, mut work: mpsc::Receiver<Work>, landings: mpsc::Sender<Landing>) {
         let mut pause = RETRY_FIRST;
         let kept = metrics::gauge!("thuban_log_kept_frames");
-        while let Some(batch) = batches.recv().await {
-            let landing = self.land(batch).await;
+        while let Some(work) = work.recv().await {
+            let landing = match work {
+                Work::Lead => self.lead().await,
+                Work::Land(batch) => self.land(batch).await,
+            };
             match &landing {
+                Landing::Led(log) => tracing::info!(landed = %log.watermark, "this node lands in the store"),
+                Landing::NotLed(error) => {
+                    tracing::warn!(error, retry_ms = pause.as_millis() as u64, "could not take the landing role");
+                    self.clock.sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
                 Landing::Done(position) => {
                     pause = RETRY_FIRST;
                     self.trim(*position).await;
@@ -60,7 +81,10 @@ impl Lander {
                     self.clock.sleep(pause).await;
                     pause = (pause * 2).min(RETRY_MAX);
                 }
-                Landing::Fenced(why) => tracing::error!(why, "another process lands in this store"),
+                Landing::Fenced(why) => {
+                    self.epoch = None;
+                    tracing::warn!(why, "another process lands in this store");
+                }
             }
             if landings.send(landing).await.is_err() {
                 return;
@@ -68,35 +92,55 @@ impl Lander {
         }
     }
 
+    /// Raises the store's epoch, which fences whoever landed before, and asks what there is.
+    async fn lead(&mut self) -> Landing {
+        self.epoch = None;
+        let epoch = match self.store.lead(self.identity).await {
+            Ok(epoch) => epoch,
+            Err(error) => return Landing::NotLed(error.to_string()),
+        };
+        match self.store.mark().await {
+            Ok(Some((there, log))) if there == epoch && log.identity == self.identity => {
+                self.epoch = Some(epoch);
+                Landing::Led(log)
+            }
+            Ok(_) => Landing::NotLed("another node took the role at the same time".to_owned()),
+            Err(error) => Landing::NotLed(error.to_string()),
+        }
+    }
+
     async fn land(&self, mut batch: Batch) -> Landing {
+        let Some(epoch) = self.epoch else { return Landing::Fenced("this node does not land".to_owned()) };
         sort(&mut batch.rows);
         let count = batch.rows.len();
         let started = self.clock.mono_ms();
-        let landed = self.land_from(&batch).await;
+        let landed = self.land_from(epoch, &batch).await;
         metrics::histogram!("thuban_landing_seconds").record((self.clock.mono_ms() - started) as f64 / 1000.0);
         match landed {
             Ok(()) => {
                 metrics::counter!("thuban_landed_rows_total").increment(count as u64);
                 Landing::Done(batch.upto.watermark)
             }
-            Err(LandError::Fenced { epoch, watermark }) if epoch == self.epoch && watermark == batch.upto.watermark => {
+            Err(LandError::Fenced { epoch: there, watermark })
+                if there == epoch && watermark == batch.upto.watermark =>
+            {
                 // An attempt whose outcome was unknown had landed after all.
                 Landing::Done(watermark)
             }
             Err(fenced @ LandError::Fenced { .. }) => Landing::Fenced(fenced.to_string()),
             Err(LandError::Rejected(error)) => Landing::Failed { rows: Box::new(batch.rows), error },
-            Err(LandError::Unknown(error)) => self.reread(batch, error).await,
+            Err(LandError::Unknown(error)) => self.reread(epoch, batch, error).await,
         }
     }
 
     /// An epoch has one lander: where the store is at this one's epoch and part of the way, an attempt of its own had
     /// landed whose outcome it never learned. Its rows came back and are in this batch, which goes on from there.
-    async fn land_from(&self, batch: &Batch) -> Result<(), LandError> {
+    async fn land_from(&self, epoch: Epoch, batch: &Batch) -> Result<(), LandError> {
         let mut from = batch.from;
         loop {
-            match self.store.land(self.epoch, batch.rows.clone(), from, batch.upto).await {
-                Err(LandError::Fenced { epoch, watermark })
-                    if epoch == self.epoch && from < watermark && watermark < batch.upto.watermark =>
+            match self.store.land(epoch, batch.rows.clone(), from, batch.upto).await {
+                Err(LandError::Fenced { epoch: there, watermark })
+                    if there == epoch && from < watermark && watermark < batch.upto.watermark =>
                 {
                     from = watermark;
                 }
@@ -106,10 +150,10 @@ impl Lander {
     }
 
     /// After an unknown outcome the store's mark tells what happened.
-    async fn reread(&self, batch: Batch, error: String) -> Landing {
+    async fn reread(&self, epoch: Epoch, batch: Batch, error: String) -> Landing {
         match self.store.mark().await {
-            Ok(Some((epoch, log))) if log.identity != self.identity || epoch != self.epoch => {
-                Landing::Fenced(format!("the store is at epoch {} and watermark {}", epoch.0, log.watermark))
+            Ok(Some((there, log))) if log.identity != self.identity || there != epoch => {
+                Landing::Fenced(format!("the store is at epoch {} and watermark {}", there.0, log.watermark))
             }
             Ok(Some((_, log))) if log.watermark == batch.upto.watermark => Landing::Done(log.watermark),
             _ => Landing::Failed { rows: Box::new(batch.rows), error },

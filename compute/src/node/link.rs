@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::{Ack, Caller, Command, Outcome};
 use crate::error::Error;
-use crate::model::{FreezeScope, InstanceKey, LogIdentity, NodeIncarnation, Position, Revision, SessionId};
+use crate::model::{FreezeScope, InstanceKey, LogIdentity, NodeIncarnation, Op, Position, Revision, SessionId};
+use crate::port::peers::Age;
 
 use super::latest;
 
@@ -20,6 +21,8 @@ pub(crate) const REQUESTS_MAX: usize = 8_192;
 pub(crate) const RENEWALS_MAX: usize = 65_536;
 /// Operators that wait for the end of freezes.
 pub(crate) const RELEASES_MAX: usize = 64;
+/// Calls of other nodes that wait.
+const TOLD_MAX: usize = 1_024;
 /// The lanes by name, in refusals and metrics.
 pub(crate) const REQUESTS: &str = "queue of writes";
 pub(crate) const RENEWALS: &str = "queue of renewals";
@@ -69,6 +72,14 @@ pub(crate) struct CheckWord {
     pub(crate) failed: Option<Box<str>>,
 }
 
+/// What other nodes have said directly, or a probe that one of them asked for.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Heard(Vec<Age>),
+    HandedOver(Vec<Age>),
+    Probed(Op),
+}
+
 /// Whether a node may answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
@@ -105,6 +116,22 @@ pub struct Counted {
     pub overlay: usize,
 }
 
+/// A node of the cluster, as the log shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub node: NodeIncarnation,
+    pub name: Arc<str>,
+    /// Of its peer door.
+    pub address: Arc<str>,
+    pub joined_ms: u64,
+    /// What it had applied when it last spoke.
+    pub applied: Position,
+    pub landed: Position,
+    pub leaving: bool,
+    /// It lands what all of them apply.
+    pub is_lander: bool,
+}
+
 /// This node, for people and probes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeStatus {
@@ -124,6 +151,10 @@ pub struct NodeStatus {
     pub store_error: Option<String>,
     /// Why this node holds expiry back by itself (log away, own loop late); mass-loss freezes are in `freezes`.
     pub holding: Option<String>,
+    /// Why this node takes no renewals, though it answers reads: it hears nobody.
+    pub isolated: Option<String>,
+    /// All nodes that share the log, as it shows them; none where this node is alone.
+    pub members: Vec<Member>,
     pub freezes: Vec<Freezing>,
     pub counted: Counted,
 }
@@ -140,6 +171,7 @@ struct Shared {
     releases: mpsc::Sender<Release>,
     sessions: latest::Sender<SessionId, SessionWord>,
     checks: latest::Sender<InstanceKey, Option<CheckWord>>,
+    told: mpsc::Sender<Told>,
     status: ArcSwap<NodeStatus>,
     is_draining: AtomicBool,
     /// The same, for those who wait for it.
@@ -155,6 +187,7 @@ pub(crate) struct Lanes {
     pub(crate) releases: mpsc::Receiver<Release>,
     pub(crate) sessions: latest::Receiver<SessionId, SessionWord>,
     pub(crate) checks: latest::Receiver<InstanceKey, Option<CheckWord>>,
+    pub(crate) told: mpsc::Receiver<Told>,
 }
 
 impl Link {
@@ -164,12 +197,14 @@ impl Link {
         let (releases, releases_end) = mpsc::channel(RELEASES_MAX);
         let (sessions, sessions_end) = latest::lane();
         let (checks, checks_end) = latest::lane();
+        let (told, told_end) = mpsc::channel(TOLD_MAX);
         let shared = Shared {
             requests,
             renewals,
             releases,
             sessions,
             checks,
+            told,
             status: ArcSwap::from_pointee(status),
             is_draining: AtomicBool::new(false),
             draining: watch::Sender::new(false),
@@ -181,6 +216,7 @@ impl Link {
             releases: releases_end,
             sessions: sessions_end,
             checks: checks_end,
+            told: told_end,
         };
         (Self { shared: Arc::new(shared) }, lanes)
     }
@@ -227,9 +263,10 @@ impl Link {
 
     /// A renewal is taken as long as the node is ready or drains: it must not lose leases on its way out.
     pub(crate) fn may_renew(&self) -> Result<(), Error> {
-        match &self.shared.status.load().readiness {
-            Readiness::NotReady(why) => Err(Error::NotReady(why.clone())),
-            Readiness::Ready | Readiness::Draining => Ok(()),
+        let status = self.shared.status.load();
+        match (&status.readiness, &status.isolated) {
+            (Readiness::NotReady(why), _) | (_, Some(why)) => Err(Error::NotReady(why.clone())),
+            (Readiness::Ready | Readiness::Draining, None) => Ok(()),
         }
     }
 
@@ -275,6 +312,21 @@ impl Link {
         let held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(newest) = held.get(&session) {
             newest.send_if_modified(|newest| std::mem::replace(newest, (*newest).max(epoch)) < epoch);
+        }
+    }
+
+    /// Nobody waits for it: where too much waits already it is lost, and the log makes up for it.
+    pub(crate) fn tell(&self, told: Told) {
+        if self.shared.told.try_send(told).is_err() {
+            metrics::counter!("thuban_told_lost_total").increment(1);
+        }
+    }
+
+    /// Every stream of a session ends, as if another had taken it over: this node can't answer for it any more.
+    pub(crate) fn close_streams(&self) {
+        let mut held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, newest) in held.drain() {
+            newest.send_replace(u32::MAX);
         }
     }
 

@@ -9,6 +9,12 @@ pub enum Verdict {
     Refused(Refusal),
 }
 
+impl Verdict {
+    pub fn is_applied(&self) -> bool {
+        matches!(self, Self::Applied(_))
+    }
+}
+
 /// Why a change no longer stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Refusal {

@@ -1,5 +1,6 @@
 //! A whole node over ports in memory.
 
+mod among;
 mod guards;
 mod journal;
 mod leases;

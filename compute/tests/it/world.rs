@@ -57,6 +57,7 @@ impl World {
             clock: self.clock.clone(),
             chance: self.chance.clone(),
             prober: Arc::new(AllWell),
+            peers: None,
             journal: None,
         }
     }

@@ -86,6 +86,7 @@ impl Durable {
             clock: Arc::clone(clock),
             chance: Arc::clone(chance),
             prober: Arc::new(NetProber::new(config.check_allow.clone())),
+            peers: None,
             journal: None,
         };
         loop {

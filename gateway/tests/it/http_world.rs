@@ -76,6 +76,7 @@ impl World {
             clock: clock.clone(),
             chance: chance.clone(),
             prober: Arc::new(AllWell),
+            peers: None,
             journal: None,
         };
         let node = node::start(parts, node::Config::default()).await.expect("the node starts");

@@ -1,19 +1,26 @@
 //! Leases, as far as they are this node's: what it hears of them, and what it says to the log about them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use metrics::{counter, gauge};
 
-use crate::model::{Author, Instance, InstanceKey, LeaseKind, NodeIncarnation, Op, SessionId};
+use crate::model::{Author, Instance, InstanceKey, LeaseKind, MemberRow, NodeIncarnation, Op, SessionId};
 use crate::node::checks::{CheckEvent, Feed};
 use crate::node::link::{CheckWord, Link};
 use crate::port::clock::MonoMs;
 use crate::state::freeze::Members;
 use crate::state::lease_table::{Conditions, Counts, LeaseTable};
+use crate::state::ownership::{Ownership, Standing};
+use crate::state::witness::{Opinion, Witness, second_opinion};
 use crate::state::{Applied, LeaseEvent, State};
 use crate::watch::Recorded;
 
 use super::{Applier, Item};
+
+mod owning;
+
+pub(super) use owning::HandOver;
 
 /// Why this node holds expiry back by itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -46,17 +53,27 @@ pub(super) struct Expiry {
     me: NodeIncarnation,
     table: LeaseTable,
     checks: Feed,
+    /// What it heard of the leases of others.
+    pub(super) witness: Witness,
+    /// Whose leases are whose; of no members: all are this node's.
+    ownership: Ownership,
+    /// Leases change hands.
+    pass: Option<owning::Pass>,
     holds: BTreeSet<Hold>,
     late: Option<Late>,
 }
 
 impl Expiry {
-    /// Takes over every lease of a state that has just been loaded; each has its full time from now.
+    /// Takes over the leases of a state that has just been loaded, as far as they are this node's; each has its full time
+    /// from now.
     pub(super) fn ready(me: NodeIncarnation, state: &State, checks: &Feed, now: MonoMs) -> Self {
         let (table, checks) = (LeaseTable::new(me), checks.clone());
-        let mut expiry = Self { me, table, checks, holds: BTreeSet::new(), late: None };
+        let (witness, ownership) = (Witness::default(), ownership_of(state));
+        let holds = BTreeSet::new();
+        let mut expiry = Self { me, table, checks, witness, ownership, pass: None, holds, late: None };
         for (id, session) in state.sessions() {
-            expiry.table.session_attached(*id, session.epoch, session.grace_ms, true, now);
+            let is_mine = expiry.ownership.owner_of_session(id, session.node).is_none_or(|node| node == me);
+            expiry.table.session_attached(*id, session.epoch, session.grace_ms, is_mine, now);
         }
         // In the order of their names: which lease gets which number decides who goes first where not all may go.
         let mut services: Vec<_> = state.services().collect();
@@ -64,8 +81,10 @@ impl Expiry {
         for (service, entry) in services {
             for instance in entry.instances() {
                 let key = service.instance(instance.id.clone());
-                expiry.table.begin(&key, instance, now);
-                expiry.check_begins(&key, instance);
+                if expiry.keeps(&key, instance) {
+                    expiry.table.begin(&key, instance, now);
+                    expiry.check_begins(&key, instance);
+                }
             }
         }
         for (key, suspicion) in state.suspicions() {
@@ -81,7 +100,13 @@ impl Expiry {
         expiry
     }
 
-    fn check_begins(&self, key: &InstanceKey, instance: &std::sync::Arc<Instance>) {
+    /// Whether the table keeps this lease: stream leases all, for they go with their sessions, and of the others those
+    /// that are this node's.
+    fn keeps(&self, key: &InstanceKey, instance: &Instance) -> bool {
+        instance.lease().kind() == LeaseKind::Stream || self.ownership.is_owner(self.me, key)
+    }
+
+    fn check_begins(&self, key: &InstanceKey, instance: &Arc<Instance>) {
         if instance.lease().kind() == LeaseKind::Checked {
             self.checks.tell(CheckEvent::Began { key: key.clone(), instance: instance.clone() });
         } else if self.is_checked(key) {
@@ -94,8 +119,23 @@ impl Expiry {
         self.table.counts_of(LeaseKind::Checked) > 0 && self.table.kind(key) == Some(LeaseKind::Checked)
     }
 
-    fn hear(&mut self, event: &LeaseEvent, link: &Link, now: MonoMs) {
+    /// The probe that this node is asked for, if it is.
+    fn hear(&mut self, event: &LeaseEvent, state: &State, link: &Link, now: MonoMs) -> Option<Opinion> {
         match event {
+            LeaseEvent::Began { key, instance } | LeaseEvent::Heard { key, instance } if !self.keeps(key, instance) => {
+                self.witness.registered(instance, now);
+                // A stream lease was kept here until now.
+                self.table.end(key, instance.generation, now);
+            }
+            LeaseEvent::Suspected { key, suspicion } => {
+                let instance = state.instance(key)?;
+                if self.keeps(key, instance) {
+                    self.table.suspected(key, suspicion, now);
+                } else {
+                    self.witness.suspected(key, instance, suspicion, now);
+                    return second_opinion(&self.ownership, self.me, key, instance, suspicion);
+                }
+            }
             LeaseEvent::Began { key, instance } => {
                 self.check_begins(key, instance);
                 self.table.begin(key, instance, now);
@@ -108,16 +148,15 @@ impl Expiry {
                 self.table.heard(key, instance, now);
             }
             LeaseEvent::Ended { key, generation } => {
+                self.witness.ended(key);
                 if self.is_checked(key) {
                     self.checks.tell(CheckEvent::Ended { key: key.clone(), generation: *generation });
                 }
                 self.table.end(key, *generation, now);
             }
-            LeaseEvent::Suspected { key, suspicion } => {
-                self.table.suspected(key, suspicion, now);
-            }
             LeaseEvent::Confirmed { key, suspicion } => self.table.confirmed(key, *suspicion, now),
             LeaseEvent::Cleared { key, age_ms } => {
+                self.witness.cleared(key, state.instance(key).map(Arc::as_ref), *age_ms, now);
                 self.table.cleared(key, *age_ms, now);
                 if self.is_checked(key) {
                     self.checks.tell(CheckEvent::Cleared { key: key.clone() });
@@ -132,6 +171,7 @@ impl Expiry {
             LeaseEvent::Frozen { scope, freeze } => self.table.frozen(scope, *freeze, now),
             LeaseEvent::Released { scope } => self.table.released(scope),
         }
+        None
     }
 
     pub(super) fn session_held(&mut self, session: SessionId, epoch: u32, now: MonoMs) {
@@ -150,7 +190,8 @@ impl Expiry {
     }
 
     pub(super) fn next_deadline(&self) -> Option<MonoMs> {
-        self.table.next_deadline()
+        let soonest = [self.table.next_deadline(), self.witness.next_deadline(), self.pass_at()];
+        soonest.into_iter().flatten().min()
     }
 
     pub(super) fn hold(&mut self, hold: Hold) {
@@ -192,6 +233,7 @@ impl Expiry {
 
     pub(super) fn refused(&mut self, op: &Op, now: MonoMs) {
         self.table.refused(op, now);
+        self.witness.refused(op, now);
     }
 
     /// Why nothing may go now, or did not go a moment ago, in words.
@@ -213,12 +255,23 @@ impl Expiry {
     }
 }
 
+pub(super) fn ownership_of(state: &State) -> Ownership {
+    let standing = |(node, row): (&NodeIncarnation, &MemberRow)| Standing {
+        node: *node,
+        joined_ms: row.joined_ms,
+        leaving: row.leaving,
+    };
+    Ownership::of(state.members().map(standing), state.log().time_ms)
+}
+
 impl Applier {
     /// Lets the keeper of leases know what a frame did.
     pub(super) fn hear(&mut self, applied: &Applied) {
         let now = self.clock.mono_ms();
         for event in &applied.leases {
-            self.expiry.hear(event, &self.ends.link, now);
+            if let Some(opinion) = self.expiry.hear(event, &self.state, &self.ends.link, now) {
+                self.probe_once(opinion);
+            }
         }
         for (service, records) in &applied.touched {
             for record in records {
@@ -244,14 +297,15 @@ impl Applier {
             })
         };
         // Alone: what this node has applied is all there is to wait for.
-        self.expiry.table.due(now, Conditions { is_alone: true, barrier: None }, &members, &mut words);
+        let conditions = Conditions { is_alone: state.members().nth(1).is_none(), barrier: state.barrier() };
+        self.expiry.table.due(now, conditions, &members, &mut words);
         let author = self.own("lease");
         words.into_iter().rev().for_each(|op| self.staged.push_front(Item::Own { op, author: author.clone() }));
     }
 
     /// Words of operators that have ended, services that were empty for long.
     pub(super) fn end_what_is_due(&mut self) {
-        if self.away.is_some() {
+        if self.away.is_some() || !self.keeps_time() {
             return;
         }
         let now_ms = self.state.log().time_ms.max(self.clock.wall_ms());
@@ -261,7 +315,7 @@ impl Applier {
     }
 
     /// Who speaks when this node does.
-    fn own(&self, door: &str) -> Author {
+    pub(super) fn own(&self, door: &str) -> Author {
         Author { name: self.config.name.clone(), door: door.into() }
     }
 }

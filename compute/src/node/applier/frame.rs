@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::command::{Ack, Answer, Command, Outcome, Reached};
-use crate::error::Error;
+use crate::error::{Error, What};
 use crate::keyed::KeyedSet;
 use crate::model::limits::{FRAME_BYTES_MAX, FRAME_CHANGES_MAX};
 use crate::model::{
@@ -32,13 +32,15 @@ enum Subject {
 
 /// A frame that is being gathered.
 #[derive(Default)]
-struct Gathering {
+pub(super) struct Gathering {
     changes: Vec<Change>,
     bytes: usize,
     busy: KeyedSet<Subject>,
     later: Vec<Item>,
     /// Sessions that it opens.
     sessions: usize,
+    /// What this node does not know of, and somebody else may: decided again once this frame is applied.
+    unsure: Vec<Item>,
 }
 
 impl Gathering {
@@ -58,8 +60,8 @@ impl Applier {
         if self.in_flight.is_some() {
             return;
         }
-        let has_items = !self.renewals.is_empty() || !self.staged.is_empty();
-        let has_work = has_items || (self.overlay.has_any_unsent() && self.away.is_none());
+        let has_items = !self.renewals.is_empty() || !self.staged.is_empty() || self.owes_now();
+        let has_work = has_items || self.is_beacon_due() || (self.overlay.has_any_unsent() && self.away.is_none());
         if !has_work {
             return;
         }
@@ -68,12 +70,41 @@ impl Applier {
         if self.away.is_none() {
             self.gather_overlay(&mut gathering);
         }
+        self.gather_owed(&mut gathering);
         self.fill(&mut gathering, |applier| &mut applier.renewals);
         self.fill(&mut gathering, |applier| &mut applier.staged);
-        self.metrics.decided(self.clock.mono_us() - started);
-        if !gathering.changes.is_empty() {
-            self.append(gathering.changes);
+        // A beacon says how far this node has looked: what it owes for that goes before it.
+        if self.away.is_none() && self.expiry.witness.may_show(self.state.position()) {
+            self.push_beacon(&mut gathering);
         }
+        self.metrics.decided(self.clock.mono_us() - started);
+        if !gathering.changes.is_empty() || !gathering.unsure.is_empty() {
+            self.append(gathering.changes, gathering.unsure);
+        }
+    }
+
+    /// What this node heard of leases that others suspect.
+    fn gather_owed(&mut self, gathering: &mut Gathering) {
+        if !self.owes_now() {
+            return;
+        }
+        let mut owed = Vec::new();
+        self.expiry.witness.due(self.clock.mono_ms(), FRAME_CHANGES_MAX / 2, &mut owed);
+        let author = self.own("lease");
+        for op in owed {
+            gathering.busy.extend(subject(&op).cloned().map(Subject::Instance));
+            self.push(gathering, Source::Own, author.clone(), op);
+        }
+    }
+
+    fn owes_now(&self) -> bool {
+        let now = self.clock.mono_ms();
+        self.away.is_none() && self.expiry.witness.next_deadline().is_some_and(|at| at <= now)
+    }
+
+    fn is_beacon_due(&self) -> bool {
+        let now = self.clock.mono_ms();
+        self.away.is_none() && self.company.as_ref().is_some_and(|company| company.is_beacon_due(now))
     }
 
     /// Decides what waits in a queue, in its order, until the frame is full; what must wait for the next stays there.
@@ -108,19 +139,22 @@ impl Applier {
     }
 
     fn decide(&mut self, item: Item, gathering: &mut Gathering) {
-        let (ticket, command, tries) = match item {
+        let (ticket, command, tries, is_sure) = match item {
             Item::Own { op, author } => {
                 if self.away.is_none() {
                     self.push(gathering, Source::Own, author, op);
                 }
                 return;
             }
-            Item::Command { ticket, command, tries } => (ticket, command, tries),
+            Item::Command { ticket, command, tries, is_sure } => (ticket, command, tries, is_sure),
         };
         let Some(author) = self.calls.caller(ticket).map(|caller| caller.author.clone()) else { return };
         let by = Deciding { node: self.me, author: &author, now_ms: self.clock.wall_ms() };
         match self.state.decide(&command, by) {
             Decision::Answer(answer) => self.answer_now(ticket, &command, answer),
+            Decision::Refuse(Error::NotFound { .. }) if !is_sure && self.company.is_some() => {
+                self.doubt(Item::Command { ticket, command, tries, is_sure }, gathering);
+            }
             Decision::Refuse(error) => self.refuse(ticket, &command, error),
             Decision::Append(op) => {
                 let created = creates(&op);
@@ -139,7 +173,23 @@ impl Applier {
         }
     }
 
-    fn push(&mut self, gathering: &mut Gathering, source: Source, author: Author, op: Op) {
+    /// What this node does not find, another may have made a moment ago: nobody is told that it is not there before
+    /// this node has applied the log's end as it is now. While the log is away it can't know.
+    fn doubt(&mut self, item: Item, gathering: &mut Gathering) {
+        if self.away.is_none() {
+            return gathering.unsure.push(item);
+        }
+        let Item::Command { ticket, command, .. } = item else { return };
+        match &command {
+            // It may be in the overlay.
+            Command::Renew { instance, generation: None } if matches!(self.overlay.get(instance), Some(Some(_))) => {
+                self.refuse(ticket, &command, Error::not_found(What::Instance, instance));
+            }
+            _ => self.calls.answer(ticket, Err(Error::LogAway)),
+        }
+    }
+
+    pub(super) fn push(&mut self, gathering: &mut Gathering, source: Source, author: Author, op: Op) {
         self.counter += 1;
         gathering.sessions += usize::from(matches!(op, Op::OpenSession { .. }));
         let change = Change { origin: Origin { node: self.me, counter: self.counter }, author, op };
@@ -277,14 +327,14 @@ impl Applier {
         changes.into_iter().any(|change| subject(&change.op) == Some(key))
     }
 
-    fn append(&mut self, changes: Vec<Change>) {
+    fn append(&mut self, changes: Vec<Change>, unsure: Vec<Item>) {
         let identity = self.state.log().identity;
         let frame = Arc::new(Frame { identity, writer: self.me, time_ms: self.clock.wall_ms(), changes });
         self.metrics.frame(frame.changes.len());
         let now = self.clock.mono_ms();
         let progress = InFlightProgress::Appending(self.append_future(frame.clone()));
         let since_us = self.clock.mono_us();
-        self.in_flight = Some(InFlight { frame, since: now, since_us, progress, repeated: false });
+        self.in_flight = Some(InFlight { frame, since: now, since_us, progress, repeated: false, unsure });
     }
 
     fn append_future(&self, frame: Arc<Frame>) -> super::BoxFuture<Result<Position, AppendError>> {
@@ -307,9 +357,10 @@ impl Applier {
                     in_flight.progress = InFlightProgress::Unknown { retry_at: now + RETRY_MS };
                 } else {
                     let frame = in_flight.frame.clone();
+                    let unsure = std::mem::take(&mut in_flight.unsure);
                     self.in_flight = None;
                     self.log_is_away(now);
-                    self.take_back(&frame);
+                    self.take_back(&frame, unsure);
                 }
                 self.log_is_away(now);
             }
@@ -323,20 +374,28 @@ impl Applier {
     }
 
     /// The frame is certainly not in the log: its commands are decided again, under the rules for a log that is away.
-    fn take_back(&mut self, frame: &Frame) {
+    fn take_back(&mut self, frame: &Frame, unsure: Vec<Item>) {
+        self.beacon_taken_back(frame);
+        unsure.into_iter().rev().for_each(|item| self.stage_first(item));
         for change in frame.changes.iter().rev() {
             match self.pending.remove(&change.origin.counter) {
                 Some(Source::Caller { ticket, command, tries, .. }) => {
-                    self.stage_first(Item::Command { ticket, command, tries });
+                    self.stage_first(Item::Command { ticket, command, tries, is_sure: false });
                 }
                 Some(Source::Overlay) => self.overlay.put_back(change.author.clone(), change.op.clone()),
-                Some(Source::Own) | None => {}
+                Some(Source::Own) => self.expiry.refused(&change.op, self.clock.mono_ms()),
+                None => {}
             }
         }
     }
 
     /// Callers whose change may or may not be in the log are told so, rather than kept waiting.
     fn answer_unknown(&mut self) {
+        for item in self.in_flight.iter_mut().flat_map(|f| f.unsure.drain(..)) {
+            if let Item::Command { ticket, .. } = item {
+                self.calls.answer(ticket, Err(Error::LogAway));
+            }
+        }
         let counters = self.in_flight.iter().flat_map(|f| f.frame.changes.iter().map(|c| c.origin.counter));
         for counter in counters.collect::<Vec<_>>() {
             if let Some(source) = self.pending.get_mut(&counter)
@@ -355,6 +414,7 @@ impl Applier {
             tracing::warn!("the change log is away; expiry is held back, writes go to the overlay");
             self.expiry.hold(super::expiry::Hold::LogAway);
         }
+        self.silence_means_nothing();
         self.away = Some(Away { since, retry_at: now + RETRY_MS });
         self.refuse_releases();
         self.put_status();
@@ -388,8 +448,10 @@ impl Applier {
                 None
             }
             None if self.away.is_some_and(|away| now >= away.retry_at) => {
-                // A frame with nothing in it tells whether the log is back.
-                self.append(Vec::new());
+                // A frame with nothing in it, or with no more than a beacon, tells whether the log is back.
+                let mut gathering = Gathering::default();
+                self.push_beacon(&mut gathering);
+                self.append(gathering.changes, Vec::new());
                 None
             }
             _ => None,

@@ -28,7 +28,7 @@ impl Applier {
                     }
                     Verdict::Refused(refusal) => {
                         self.metrics.refused(refusal);
-                        self.retry(Item::Command { ticket, command, tries: tries + 1 });
+                        self.retry(Item::Command { ticket, command, tries: tries + 1, is_sure: false });
                     }
                     Verdict::Duplicate => self.calls.answer(ticket, Err(Error::OutcomeUnknown)),
                 },
@@ -53,7 +53,13 @@ impl Applier {
     fn land_in_flight(&mut self, frame: &Frame) {
         let first = |frame: &Frame| frame.changes.first().map(|change| change.origin);
         let ours = self.in_flight.take_if(|f| first(&f.frame) == first(frame));
-        if let Some(InFlight { progress, since_us, .. }) = ours {
+        if let Some(InFlight { progress, since_us, unsure, .. }) = ours {
+            // They came before this frame was appended: what was acknowledged before they asked is applied now.
+            for item in unsure.into_iter().rev() {
+                if let Item::Command { ticket, command, tries, .. } = item {
+                    self.stage_first(Item::Command { ticket, command, tries, is_sure: true });
+                }
+            }
             if matches!(progress, InFlightProgress::Appending(_)) {
                 // The log has shown it before it has answered.
                 self.metrics.appended(self.clock.mono_us() - since_us);

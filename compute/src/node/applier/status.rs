@@ -27,6 +27,8 @@ pub(in crate::node) fn first_status(
         log_away_ms: None,
         store_error: None,
         holding: None,
+        isolated: None,
+        members: Vec::new(),
         freezes: Vec::new(),
         counted: Counted::default(),
     }
@@ -50,7 +52,9 @@ impl Applier {
         self.gauge(&counted, freezes.len());
         // Whether it drains the link knows by itself.
         let readiness = self.unready.clone().map_or(Readiness::Ready, Readiness::NotReady);
+        let (me, members) = (self.me, self.members());
         self.ends.link.put_status(|status| {
+            status.node = me;
             status.readiness = readiness;
             status.applied = log.watermark;
             status.landed = self.landed;
@@ -59,6 +63,8 @@ impl Applier {
             status.log_away_ms = self.away.map(|away| now - away.since);
             status.store_error.clone_from(&self.store_error);
             status.holding = self.expiry.holding(now);
+            status.isolated = self.isolated().map(str::to_owned);
+            status.members = members;
             status.freezes = freezes;
             status.counted = counted;
         });

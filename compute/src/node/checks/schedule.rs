@@ -363,7 +363,7 @@ fn interval_of(check: &Check) -> u64 {
 }
 
 /// The port that a probe calls.
-pub(super) fn port_of(instance: &Instance, check: &Check) -> u16 {
+pub(in crate::node) fn port_of(instance: &Instance, check: &Check) -> u16 {
     check.port.unwrap_or(instance.provider.port())
 }
 

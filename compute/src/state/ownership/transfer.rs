@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Instance, InstanceKey, LeaseKind, NodeIncarnation, Revision, ServiceKey};
+use crate::model::{Instance, InstanceKey, LeaseKind, NodeIncarnation, ServiceKey};
 use crate::port::clock::MonoMs;
 use crate::state::State;
 use crate::state::lease_table::LeaseTable;
@@ -36,7 +36,8 @@ pub struct Moving<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Moved<'a> {
     Gained(&'a InstanceKey, &'a Arc<Instance>),
-    Lost(&'a InstanceKey, Revision),
+    /// And how old it was here.
+    Lost(&'a InstanceKey, &'a Arc<Instance>, Option<MonoMs>),
 }
 
 impl Transfer {
@@ -80,12 +81,13 @@ impl Transfer {
                     table.take_over(&key, instance, suspicion, since, now);
                     told(Moved::Gained(&key, instance));
                 } else {
+                    let age_ms = table.age(&key, instance.generation, now);
                     table.end(&key, instance.generation, now);
                     if let Some(suspicion) = suspicion {
                         // What this node heard as its owner it has still to say.
                         witness.suspected(&key, instance, suspicion, now);
                     }
-                    told(Moved::Lost(&key, instance.generation));
+                    told(Moved::Lost(&key, instance, age_ms));
                 }
             }
         }

@@ -354,6 +354,7 @@ impl Checking<'_> {
             unlanded_max: unlanded_max?,
             probes_max: probes_max?,
             sessions_max: sessions_max?,
+            peer_address: "".into(),
         })
     }
 

@@ -73,6 +73,7 @@ async fn what_the_probes_say_is_what_readers_see() {
         clock,
         chance: SeededChance::new(1),
         prober: Arc::new(NetProber::with_resolver(Networks::default_allow(), Arc::new(NoNames))),
+        peers: None,
         journal: None,
     };
     let node = node::start(parts, Config::default()).await.expect("the node starts");

@@ -1,0 +1,395 @@
+//! This node among others: its beacons, who is gone, who lands, and what it does when it is said to be gone itself.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::model::{Author, Change, Frame, Lease, LogState, MemberRow, NodeIncarnation, Op, Position};
+use crate::node::Failure;
+use crate::node::checks::port_of;
+use crate::node::heard::{Heard, Owned};
+use crate::node::lander::Work;
+use crate::node::link::{Member, Told};
+use crate::node::overlay::{shows, subject};
+use crate::node::roll::Roll;
+use crate::port::clock::MonoMs;
+use crate::port::prober::Probed;
+use crate::port::{Chance, Peers};
+use crate::state::Applied;
+use crate::state::witness::Opinion;
+
+use super::expiry::{Expiry, HandOver, Hold, ownership_of};
+use super::{Applier, Gathering, InFlightProgress, Item, Source};
+
+/// A node whose own frames are in the log for this long and have not come back is behind.
+const BEHIND_MS: MonoMs = 5_000;
+/// Between two tries to take the landing role.
+const LEAD_MS: MonoMs = 500;
+
+/// What a node has beside its state where others share its log.
+pub(super) struct Company {
+    pub(super) peers: Arc<dyn Peers>,
+    chance: Arc<dyn Chance>,
+    /// Where this node's peer door is, as others reach it.
+    address: Arc<str>,
+    roll: Roll,
+    heard: Arc<Heard>,
+    role: Role,
+    lead_at: MonoMs,
+    /// This node goes, and has no share of the leases any more.
+    is_leaving: bool,
+    /// It hears neither the log nor any other node.
+    is_isolated: bool,
+}
+
+/// Whether this node lands what all of them apply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    Follower,
+    /// It asked the store for the role.
+    Taking,
+    /// The store is its own, and was further than this node: it lands once it has come so far.
+    Lander,
+}
+
+impl Company {
+    pub(super) fn new(
+        me: NodeIncarnation,
+        members: impl Iterator<Item = NodeIncarnation>,
+        (peers, chance): (Arc<dyn Peers>, Arc<dyn Chance>),
+        (address, heard): (Arc<str>, Arc<Heard>),
+        now: MonoMs,
+    ) -> Self {
+        let roll = Roll::new(me, members, now);
+        Self {
+            peers,
+            chance,
+            address,
+            roll,
+            heard,
+            role: Role::Follower,
+            lead_at: now,
+            is_leaving: false,
+            is_isolated: false,
+        }
+    }
+
+    pub(super) fn is_beacon_due(&self, now: MonoMs) -> bool {
+        self.roll.is_due(now)
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<MonoMs> {
+        self.roll.next_deadline()
+    }
+
+    pub(super) fn lands(&self) -> bool {
+        self.role == Role::Lander
+    }
+}
+
+impl Applier {
+    /// The newest of this node's words about itself, for the end of a frame: what it owes comes before it.
+    pub(super) fn push_beacon(&mut self, gathering: &mut Gathering) {
+        let now = self.clock.mono_ms();
+        let log = self.state.log();
+        let Some(company) = self.company.as_mut().filter(|company| company.roll.is_due(now)) else { return };
+        company.roll.sent();
+        let op = Op::Beacon {
+            name: self.config.name.clone(),
+            peer: company.address.clone(),
+            applied: log.watermark,
+            rolling_hash: log.rolling_hash,
+            landed: self.landed,
+            leaving: company.is_leaving,
+        };
+        let author = self.own("node");
+        self.push(gathering, Source::Own, author, op);
+    }
+
+    /// A frame of this node is certainly not in the log.
+    pub(super) fn beacon_taken_back(&mut self, frame: &Frame) {
+        let now = self.clock.mono_ms();
+        if let Some(company) = &mut self.company
+            && frame.changes.iter().any(|change| matches!(change.op, Op::Beacon { .. }))
+        {
+            company.roll.taken_back(now);
+        }
+    }
+
+    pub(super) fn silence_means_nothing(&mut self) {
+        if let Some(company) = &mut self.company {
+            company.roll.log_is_away();
+        }
+    }
+
+    /// Goes through the beacons and farewells of a frame. True: this node itself is gone, as far as the log knows.
+    pub(super) fn hear_members(&mut self, frame: &Frame, applied: &Applied) -> bool {
+        if self.company.is_none() {
+            return false;
+        }
+        let now = self.clock.mono_ms();
+        let mut gone = Vec::new();
+        for (change, verdict) in frame.changes.iter().zip(&applied.verdicts) {
+            match &change.op {
+                Op::Beacon { landed, .. } if verdict.is_applied() => self.hear_beacon(change, *landed, now),
+                Op::Gone { node } if verdict.is_applied() => gone.push(*node),
+                _ => {}
+            }
+        }
+        let is_gone = gone.contains(&self.me);
+        if applied.members_changed && !is_gone {
+            self.members_changed(&gone, now);
+        }
+        is_gone
+    }
+
+    fn hear_beacon(&mut self, change: &Change, landed: Position, now: MonoMs) {
+        let Some(company) = &mut self.company else { return };
+        let silent = company.roll.heard(change.origin.node, now);
+        let author = self.own("node");
+        self.staged.extend(silent.into_iter().map(|node| Item::Own { op: Op::Gone { node }, author: author.clone() }));
+        let lands = self.company.as_ref().is_some_and(Company::lands);
+        if !lands && landed > self.landed {
+            self.landed_up_to(landed);
+        }
+    }
+
+    /// Somebody came, goes, or is gone: leases may be another node's now.
+    fn members_changed(&mut self, gone: &[NodeIncarnation], now: MonoMs) {
+        let Some(company) = &mut self.company else { return };
+        let mut heard_last = Vec::new();
+        for node in gone {
+            tracing::warn!(node = node.0, "a member is gone");
+            heard_last.push((*node, company.roll.gone(*node).unwrap_or(now)));
+        }
+        company.lead_at = now;
+        self.know_members();
+        self.own_anew(&heard_last, now);
+        self.put_status();
+    }
+
+    /// Whom this node may call, and where.
+    pub(super) fn know_members(&self) {
+        let Some(company) = &self.company else { return };
+        let others = self.state.members().filter(|(node, _)| **node != self.me);
+        let others: Vec<_> = others.map(|(node, row)| (*node, row.peer.clone())).collect();
+        company.peers.know(self.me, &others);
+    }
+
+    /// Which leases are this node's, by what the log says now.
+    pub(super) fn own_anew(&mut self, gone: &[(NodeIncarnation, MonoMs)], now: MonoMs) {
+        let Some(company) = &self.company else { return };
+        let ownership = ownership_of(&self.state);
+        if *self.expiry.ownership() != ownership {
+            company.heard.owned.store(Arc::new(Owned { me: self.me, ownership: ownership.clone() }));
+            self.expiry.own(ownership, &self.state, gone, now);
+        }
+        let told = self.expiry.go_on_owning(&self.state, now);
+        self.hand_over(told);
+    }
+
+    /// What another node has said directly.
+    pub(super) fn take_told(&mut self, told: Told) {
+        let now = self.clock.mono_ms();
+        match told {
+            Told::Heard(ages) => self.expiry.heard_elsewhere(&ages, now),
+            Told::HandedOver(ages) => self.expiry.handed_over(ages, now),
+            Told::Probed(op) => {
+                let author = self.own("check");
+                self.staged.push_back(Item::Own { op, author });
+            }
+        }
+    }
+
+    /// Another node says that a check has failed, and this one is asked for its opinion.
+    pub(super) fn probe_once(&self, opinion: Opinion) {
+        let Lease::Checked { check, .. } = opinion.instance.lease() else { return };
+        let (prober, link, check) = (self.prober.clone(), self.ends.link.clone(), check.clone());
+        tokio::spawn(async move {
+            let (host, port) = (opinion.instance.provider.host(), port_of(&opinion.instance, &check));
+            let is_well = prober.probe(host, port, &check).await == Probed::Success;
+            link.tell(Told::Probed(opinion.word(is_well)));
+        });
+    }
+
+    /// Tells the new owners how old the leases are. What does not arrive has its full time.
+    fn hand_over(&self, told: HandOver) {
+        let Some(company) = self.company.as_ref().filter(|_| !told.is_empty()) else { return };
+        let peers = company.peers.clone();
+        tokio::spawn(async move {
+            for (node, ages) in told {
+                let count = ages.len();
+                if let Err(error) = peers.hand_over(node, ages).await {
+                    tracing::warn!(%error, node = node.0, count, "leases changed hands and their ages did not arrive");
+                }
+            }
+        });
+    }
+
+    /// The member that came first lands, for as long as it stays.
+    fn first(&self) -> Option<NodeIncarnation> {
+        let staying = || self.state.members().filter(|(_, member)| !member.leaving);
+        let first = staying().min_by_key(|(_, member)| member.joined);
+        // Where all are leaving, the first of them lands to the end.
+        first.or_else(|| self.state.members().min_by_key(|(_, member)| member.joined)).map(|(node, _)| *node)
+    }
+
+    fn is_first(&self) -> bool {
+        self.first() == Some(self.me)
+    }
+
+    /// Whether what ends by the log's clock, and not by a lease, is this node's to say.
+    pub(super) fn keeps_time(&self) -> bool {
+        self.company.is_none() || self.is_first()
+    }
+
+    /// Takes the landing role, if it is this node's and it does not have it.
+    pub(super) fn take_role(&mut self, now: MonoMs) {
+        let is_first = self.is_first();
+        let Some(company) = self.company.as_mut() else { return };
+        if company.role == Role::Follower && is_first && now >= company.lead_at && self.landing.is_none() {
+            let Ok(permit) = self.ends.work.try_reserve() else { return };
+            permit.send(Work::Lead);
+            company.role = Role::Taking;
+            company.lead_at = now + LEAD_MS;
+        }
+    }
+
+    /// What the store has counts, not what its last lander said of it.
+    pub(super) fn led(&mut self, store: LogState) -> Result<(), Failure> {
+        let from = self.state.landable_from();
+        if store.watermark < from {
+            let why = format!("it has landed {} and had landed {from}: it has lost what it had", store.watermark);
+            return Err(self.fail(Failure::Store(why)));
+        }
+        if let Some(company) = &mut self.company {
+            company.role = Role::Lander;
+            self.landed = store.watermark;
+        }
+        Ok(())
+    }
+
+    pub(super) fn not_led(&mut self, error: Option<String>) {
+        if let Some(company) = &mut self.company {
+            company.role = Role::Follower;
+            company.lead_at = self.clock.mono_ms() + LEAD_MS;
+        }
+        self.store_error = error;
+    }
+
+    /// The log says that this node is gone: it was away for so long. What it had begun is dropped, and it joins anew, as
+    /// another incarnation that owns nothing yet. Streams end, so that their clients attach their sessions again.
+    pub(super) fn rejoin(&mut self) {
+        let now = self.clock.mono_ms();
+        let Some(company) = &mut self.company else { return };
+        let before = std::mem::replace(&mut self.me, NodeIncarnation(company.chance.number()));
+        tracing::warn!(was = before.0, is = self.me.0, "the others took this node for gone; it joins again");
+        metrics::counter!("thuban_rejoins_total").increment(1);
+        let members = self.state.members().map(|(node, _)| *node);
+        company.roll = Roll::new(self.me, members, now);
+        company.role = Role::Follower;
+        let heard = company.heard.clone();
+        self.drop_undecided();
+        self.expiry = Expiry::ready(self.me, &self.state, &self.ends.checks, now);
+        if self.away.is_some() {
+            self.expiry.hold(Hold::LogAway);
+        }
+        heard.owned.store(Arc::new(Owned { me: self.me, ownership: self.expiry.ownership().clone() }));
+        self.know_members();
+        self.ends.link.close_streams();
+        self.put_status();
+    }
+
+    /// Nobody waits for what the old incarnation had under way: it may be in the log, and is answered so.
+    fn drop_undecided(&mut self) {
+        self.counter = 0;
+        let in_flight = self.in_flight.take();
+        for change in in_flight.iter().flat_map(|f| &f.frame.changes) {
+            match self.pending.remove(&change.origin.counter) {
+                Some(Source::Caller { ticket, .. }) => self.calls.answer(ticket, Err(Error::OutcomeUnknown)),
+                Some(Source::Overlay) => {
+                    if let (true, Some(key)) = (shows(&change.op), subject(&change.op)) {
+                        self.overlay.settle(key);
+                        self.show_overlay(&key.service);
+                    }
+                }
+                Some(Source::Own) | None => {}
+            }
+        }
+        self.pending.clear();
+        in_flight.into_iter().flat_map(|f| f.unsure).for_each(|item| self.staged.push_back(item));
+        self.staged.retain(|item| matches!(item, Item::Command { .. }));
+    }
+
+    /// Where this node's own words are in the log and do not come back, it is behind: it must not speak for anybody.
+    pub(super) fn watch_lag(&mut self, now: MonoMs) {
+        if self.company.is_none() {
+            return;
+        }
+        let unseen = self.in_flight.as_ref().filter(|f| matches!(f.progress, InFlightProgress::Appended));
+        let is_behind = unseen.is_some_and(|f| now >= f.since + BEHIND_MS);
+        if is_behind && self.unready.is_none() {
+            tracing::warn!("this node reads the log too slowly: it does not answer until it has caught up");
+            self.expiry.hold(Hold::NotReady);
+            self.unready = Some(BEHIND.to_owned());
+            self.ends.link.close_streams();
+            self.put_status();
+        } else if !is_behind && unseen.is_none() && self.unready.as_deref() == Some(BEHIND) {
+            self.unready = None;
+            self.expiry.release(Hold::NotReady, now);
+            self.put_status();
+        }
+    }
+
+    /// Why its clients had better go elsewhere, while it hears nobody. Alone it is nobody's fault that it hears nobody.
+    pub(super) fn isolated(&self) -> Option<&'static str> {
+        let company = self.company.as_ref()?;
+        let has_others = self.state.members().any(|(node, _)| *node != self.me);
+        (has_others && company.is_isolated).then_some(ISOLATED)
+    }
+
+    pub(super) fn watch_isolation(&mut self, now: MonoMs) {
+        let Some(company) = &mut self.company else { return };
+        let was = std::mem::replace(&mut company.is_isolated, company.heard.is_isolated(now));
+        let is = company.is_isolated;
+        if was != is {
+            tracing::warn!(isolated = is, "whether this node hears the log or any other node has changed");
+            if is && self.isolated().is_some() {
+                self.ends.link.close_streams();
+            }
+            self.put_status();
+        }
+    }
+
+    /// All nodes, for people.
+    pub(super) fn members(&self) -> Vec<Member> {
+        let lander = self.first();
+        let member = |(node, row): (&NodeIncarnation, &MemberRow)| Member {
+            node: *node,
+            name: row.name.clone(),
+            address: row.peer.clone(),
+            joined_ms: row.joined_ms,
+            applied: row.applied,
+            landed: row.landed,
+            leaving: row.leaving,
+            is_lander: lander == Some(*node),
+        };
+        self.state.members().map(member).collect()
+    }
+
+    /// This node is about to go: it takes no leases any more, and says so with its next beacon.
+    pub(super) fn leave(&mut self) {
+        if let Some(company) = &mut self.company {
+            company.is_leaving = true;
+        }
+    }
+
+    /// The last word of a node that goes by itself.
+    pub(super) fn farewell(&self) -> Option<Item> {
+        let is_member = self.state.member(self.me).is_some();
+        let author: Author = self.own("node");
+        (self.company.is_some() && is_member).then(|| Item::Own { op: Op::Gone { node: self.me }, author })
+    }
+}
+
+const BEHIND: &str = "it is behind the change log";
+const ISOLATED: &str = "it hears neither the change log nor any other node; use another node";

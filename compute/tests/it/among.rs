@@ -1,0 +1,6 @@
+//! Nodes that share a log and a store, in one process, and a clock that the test moves.
+
+mod company;
+mod death;
+mod leases;
+mod roles;

@@ -1,0 +1,115 @@
+use std::sync::Arc;
+
+use compute::Registry;
+use compute::model::{LogIdentity, NodeIncarnation, ServiceKey};
+use compute::node::{Config, Node, Parts};
+use compute::port::{ChangeLog, PresenceStore};
+use compute::testing::change_log::{FaultyLog, MemoryLog, Stall};
+use compute::testing::peers::MemoryNetwork;
+use compute::testing::store::{FaultyStore, MemoryStore};
+use compute::testing::{ManualClock, SeededChance};
+
+use crate::world::{AllWell, World};
+
+/// Several nodes over one log and one store.
+pub(super) struct Company {
+    /// Moves the time of all of them.
+    pub(super) world: World,
+    pub(super) log: Arc<MemoryLog>,
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) network: Arc<MemoryNetwork>,
+    started: u64,
+}
+
+/// One of them, and its own ways to the log and the store.
+pub(super) struct Seat {
+    pub(super) node: Node,
+    pub(super) name: String,
+    pub(super) log: Arc<FaultyLog>,
+    pub(super) store: Arc<FaultyStore<MemoryStore>>,
+}
+
+impl Seat {
+    pub(super) fn registry(&self) -> Registry {
+        self.node.registry()
+    }
+
+    pub(super) fn incarnation(&self) -> NodeIncarnation {
+        self.registry().status().node
+    }
+
+    /// It stands still, as far as others can see: nothing goes out, and nothing comes in.
+    pub(super) fn freeze(&self) {
+        self.log.stall(Stall::Append);
+        self.log.stall(Stall::Read);
+    }
+
+    pub(super) fn thaw(&self) {
+        self.log.release(Stall::Append);
+        self.log.release(Stall::Read);
+    }
+}
+
+impl Company {
+    pub(super) fn new() -> Self {
+        Self {
+            world: World::new(),
+            log: MemoryLog::new(LogIdentity([9; 16])),
+            store: MemoryStore::new(),
+            network: MemoryNetwork::new(),
+            started: 0,
+        }
+    }
+
+    pub(super) fn clock(&self) -> &Arc<ManualClock> {
+        &self.world.clock
+    }
+
+    /// A node that has started and that all others know of.
+    pub(super) async fn join(&mut self, name: &str) -> Seat {
+        self.started += 1;
+        let log = FaultyLog::over(self.log.clone());
+        let chance = SeededChance::new(self.started);
+        let store = FaultyStore::new(self.store.clone(), self.world.clock.clone(), chance.clone());
+        let parts = Parts {
+            store: store.clone() as Arc<dyn PresenceStore>,
+            log: log.clone() as Arc<dyn ChangeLog>,
+            clock: self.world.clock.clone(),
+            chance,
+            prober: Arc::new(AllWell),
+            peers: Some(self.network.enter(name)),
+            journal: None,
+        };
+        let config = Config { name: name.into(), peer_address: name.into(), ..Config::default() };
+        let node = self.world.drive(compute::node::start(parts, config)).await.expect("the node starts");
+        self.network.serve(name, Arc::new(node.registry()));
+        let seat = Seat { node, name: name.to_owned(), log, store };
+        let me = seat.incarnation();
+        let registry = seat.registry();
+        self.until("it is a member", || registry.status().members.iter().any(|member| member.node == me)).await;
+        seat
+    }
+
+    /// Three, each with its share of the leases.
+    pub(super) async fn three() -> (Self, [Seat; 3]) {
+        let mut company = Self::new();
+        let a = company.join("a").await;
+        let b = company.join("b").await;
+        let c = company.join("c").await;
+        company.world.pass(31_000).await;
+        (company, [a, b, c])
+    }
+
+    pub(super) async fn kill(&self, seat: Seat) {
+        self.network.leave(&seat.name);
+        seat.node.kill().await;
+    }
+
+    pub(super) async fn until(&self, what: &str, done: impl FnMut() -> bool) -> u64 {
+        self.world.pass_until(120_000, done).await.unwrap_or_else(|| panic!("not within 120 s: {what}"))
+    }
+}
+
+pub(super) fn health(registry: &Registry, service: &ServiceKey, id: &str) -> Option<bool> {
+    registry.view(service).instances.iter().find(|i| i.id.as_str() == id).map(|i| i.is_healthy())
+}
