@@ -5,7 +5,6 @@
 //! [`encode`] makes the same checks as [`decode`] wherever the model's types alone do not vouch for a value.
 
 mod check;
-mod out;
 mod parse;
 mod write;
 

@@ -7,6 +7,7 @@
 //! - [`thuban::change::v1`]: the frame of the change log and the bodies that the store keeps as blobs. They are read
 //!   again after years, so fields are only ever added; the golden files under `tests/` hold every version to that.
 //! - [`thuban::peer::v1`]: what the nodes of a cluster say to each other, messages with clients.
+//! - [`wire`]: the format of protobuf, for messages that are written without being built.
 //! - [`migration`]: the SQL of each dialect, in order.
 //! - [`FILE_DESCRIPTOR_SET`]: for gRPC reflection.
 //!
@@ -15,6 +16,7 @@
 
 pub mod migration;
 mod prepared;
+pub mod wire;
 
 pub use prepared::Prepared;
 

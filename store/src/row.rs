@@ -262,10 +262,10 @@ fn part_or_null(value: Option<&impl Part>) -> Cell {
 }
 
 fn service_cells(key: &ServiceKey, out: &mut Vec<Cell>) {
-    out.extend([text(key.namespace.as_str()), text(key.service.as_str())]);
+    out.extend([Cell::Text(key.namespace.shared()), Cell::Text(key.service.shared())]);
 }
 
 fn instance_cells(key: &InstanceKey, out: &mut Vec<Cell>) {
     service_cells(&key.service, out);
-    out.push(text(key.id.as_str()));
+    out.push(Cell::Text(key.id.shared()));
 }

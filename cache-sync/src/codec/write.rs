@@ -9,8 +9,8 @@ use compute::model::{
     NamespaceSettings, NodeIncarnation, Op, Operator, Provider, RemovalReason, ServiceKey, ServiceSettings, SessionId,
 };
 use schemas::thuban::change::v1 as wire;
+use schemas::wire::Out;
 
-use super::out::Out;
 use super::{EncodeError, FORMAT_VERSION, check};
 
 /// What a change usually takes.
@@ -224,20 +224,10 @@ fn held(out: &mut Out, scope: &FreezeScope) {
     }
 }
 
-/// A map of texts: a message each, in the order of the keys.
-fn pairs<'a>(out: &mut Out, tag: u32, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
-    for (key, value) in pairs {
-        out.message(tag, |out| {
-            out.text(1, key);
-            out.text(2, value);
-        });
-    }
-}
-
 fn namespace_settings(out: &mut Out, settings: &NamespaceSettings) -> Result<(), Invalid> {
     settings.check()?;
     out.text(1, &settings.description);
-    pairs(out, 2, settings.metadata.iter());
+    out.pairs(2, settings.metadata.iter());
     Ok(())
 }
 
@@ -245,7 +235,7 @@ fn service_settings(out: &mut Out, settings: &ServiceSettings) -> Result<(), Inv
     settings.check()?;
     out.text(1, &settings.description);
     out.text(2, &settings.owner);
-    pairs(out, 3, settings.metadata.iter());
+    out.pairs(3, settings.metadata.iter());
     out.double(4, settings.protect_threshold);
     Ok(())
 }
@@ -264,7 +254,7 @@ fn said(out: &mut Out, provider: &Provider) -> Result<(), Invalid> {
             out.number(2, u64::from(port));
         });
     }
-    pairs(out, 9, provider.metadata());
+    out.pairs(9, provider.metadata());
     provider.incarnation().into_iter().for_each(|incarnation| out.text_some(10, incarnation));
     out.message(11, |out| lease(out, provider.lease()))
 }

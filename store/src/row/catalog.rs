@@ -2,7 +2,7 @@
 
 use compute::model::{Digest, Namespace, NamespaceRow, ServiceKey, ServiceRow};
 
-use super::{Cell, Cells, Kind, Reader, Table, Wrong, bytes, int, number, part, part_or_null, service_cells, text};
+use super::{Cell, Cells, Kind, Reader, Table, Wrong, bytes, int, number, part, part_or_null, service_cells};
 
 pub(crate) struct Namespaces;
 
@@ -18,7 +18,7 @@ impl Kind for Namespaces {
     };
 
     fn write_key(key: &Namespace, out: &mut Vec<Cell>) {
-        out.push(text(key.as_str()));
+        out.push(Cell::Text(key.shared()));
     }
 
     fn write_value(row: &NamespaceRow, out: &mut Vec<Cell>) {

@@ -1,4 +1,5 @@
 mod fuzz;
+mod written;
 
 use std::fmt::Debug;
 

@@ -1,76 +1,104 @@
-//! Protobuf's wire format, written straight into bytes.
+//! Protobuf's wire format, written straight into bytes: for what is written so often that building a message first
+//! would cost more than writing it. Whoever uses it holds every message to what the generated ones write, by a test.
+
+use std::fmt::{Display, Write};
 
 /// Bytes that grow. Each field is written as the generated messages would write it: a plain field that has its default
 /// value not at all, an optional one whenever it is there, which is what `_some` stands for.
-pub(super) struct Out(Vec<u8>);
+#[derive(Default)]
+pub struct Out(Vec<u8>);
 
 const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
 const LENGTH: u64 = 2;
 
 impl Out {
-    pub(super) fn with_capacity(bytes: usize) -> Self {
+    pub fn with_capacity(bytes: usize) -> Self {
         Self(Vec::with_capacity(bytes))
     }
 
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }
 
-    pub(super) fn number(&mut self, tag: u32, value: u64) {
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Empty again; the room stays.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub fn number(&mut self, tag: u32, value: u64) {
         if value != 0 {
             self.number_some(tag, value);
         }
     }
 
-    pub(super) fn number_some(&mut self, tag: u32, value: u64) {
+    pub fn number_some(&mut self, tag: u32, value: u64) {
         self.key(tag, VARINT);
         self.varint(value);
     }
 
-    pub(super) fn flag(&mut self, tag: u32, value: bool) {
+    pub fn flag(&mut self, tag: u32, value: bool) {
         self.number(tag, u64::from(value));
     }
 
-    pub(super) fn fixed(&mut self, tag: u32, value: u64) {
+    pub fn fixed(&mut self, tag: u32, value: u64) {
         if value != 0 {
             self.fixed_some(tag, value);
         }
     }
 
-    pub(super) fn fixed_some(&mut self, tag: u32, value: u64) {
+    pub fn fixed_some(&mut self, tag: u32, value: u64) {
         self.key(tag, FIXED64);
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    pub(super) fn double(&mut self, tag: u32, value: f64) {
+    pub fn double(&mut self, tag: u32, value: f64) {
         if value != 0.0 {
             self.fixed_some(tag, value.to_bits());
         }
     }
 
-    pub(super) fn text(&mut self, tag: u32, value: &str) {
+    pub fn text(&mut self, tag: u32, value: &str) {
         self.bytes(tag, value.as_bytes());
     }
 
-    pub(super) fn text_some(&mut self, tag: u32, value: &str) {
+    pub fn text_some(&mut self, tag: u32, value: &str) {
         self.bytes_some(tag, value.as_bytes());
     }
 
-    pub(super) fn bytes(&mut self, tag: u32, value: &[u8]) {
+    /// A text that is written out here, even when that is empty.
+    pub fn shown_some(&mut self, tag: u32, value: impl Display) {
+        self.message(tag, |out| write!(Text(&mut out.0), "{value}").expect("memory takes every text"));
+    }
+
+    /// A map of texts: a message each, in the order in which they come.
+    pub fn pairs<'a>(&mut self, tag: u32, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
+        for (key, value) in pairs {
+            self.message(tag, |out| {
+                out.text(1, key);
+                out.text(2, value);
+            });
+        }
+    }
+
+    pub fn bytes(&mut self, tag: u32, value: &[u8]) {
         if !value.is_empty() {
             self.bytes_some(tag, value);
         }
     }
 
-    fn bytes_some(&mut self, tag: u32, value: &[u8]) {
+    pub fn bytes_some(&mut self, tag: u32, value: &[u8]) {
         self.key(tag, LENGTH);
         self.varint(value.len() as u64);
         self.0.extend_from_slice(value);
     }
 
     /// A message, of what `write` writes.
-    pub(super) fn message<T>(&mut self, tag: u32, write: impl FnOnce(&mut Self) -> T) -> T {
+    pub fn message<T>(&mut self, tag: u32, write: impl FnOnce(&mut Self) -> T) -> T {
         self.key(tag, LENGTH);
         let start = self.0.len();
         // Its length is known afterwards. Most are short, and one byte is enough; the others move a little.
@@ -97,6 +125,16 @@ impl Out {
 
     fn varint(&mut self, value: u64) {
         put_varint(value, |byte| self.0.push(byte));
+    }
+}
+
+/// Takes what is formatted.
+struct Text<'a>(&'a mut Vec<u8>);
+
+impl Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
     }
 }
 
