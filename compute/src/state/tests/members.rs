@@ -83,6 +83,7 @@ fn who_is_gone_stays_gone() {
          n2: beacon leaving applied=1 = gone
          n2: gone n2 = absent
          gone = n2
+         row n2 = n2 [] joined 2 at 1000 seen 4 applied 1 hash 0 landed 0 gone
          lands = n1 n2
          # The node comes again as another one.
          n3: beacon name=n2 = applied changed
@@ -212,6 +213,8 @@ fn no_session_is_given_to_a_gone_node() {
          n1: gone n2 = applied changed
          n1: open t for n2 = gone
          n1: attach s for n2 = gone
+         n2: open t for n1 = gone
+         n2: attach s for n1 = gone
          n1: attach s for n3 = applied
          sessions = s@n3",
     );

@@ -261,6 +261,11 @@ impl Desk {
             }
             ["gone"] => list((0..100).filter(|n| state.is_gone(NodeIncarnation(*n))).map(|n| format!("n{n}"))),
             ["member", name] => state.member(node(name)).map_or("none".to_owned(), member_words),
+            ["row", name] => {
+                let rows = state.all_rows().members;
+                let row = rows.into_iter().find(|row| *row.key() == node(name));
+                if let Some(Row::Put(_, row)) = row { member_words(&row) } else { "none".to_owned() }
+            }
             ["barrier"] => state.barrier().map_or("none".to_owned(), |at| at.offset().to_string()),
             ["freezes"] => list(state.freezes().map(|(scope, _)| scope_word(scope))),
             ["lands"] => list(std::mem::take(&mut self.lands).into_values()),
@@ -304,13 +309,14 @@ fn words_of(applied: &Applied) -> String {
 }
 
 fn member_words(row: &MemberRow) -> String {
-    let MemberRow { name, peer, joined_ms, joined, seen, applied, rolling_hash, landed, leaving, .. } = row;
+    let MemberRow { name, peer, joined_ms, joined, seen, applied, rolling_hash, landed, leaving, gone } = row;
     let (joined, seen) = (joined.position().offset(), seen.position().offset());
     let (applied, landed) = (applied.offset(), landed.offset());
     let leaving = if *leaving { " leaving" } else { "" };
+    let gone = if *gone { " gone" } else { "" };
     format!(
         "{name} [{peer}] joined {joined} at {joined_ms} seen {seen} applied {applied} hash {rolling_hash} landed \
-         {landed}{leaving}"
+         {landed}{leaving}{gone}"
     )
 }
 
