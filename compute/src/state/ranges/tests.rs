@@ -99,17 +99,20 @@ async fn whoever_lands_next_leaves_nothing_out() {
     assert!(superset < landings * 60, "{} rows a landing", superset / landings);
 }
 
-/// Nothing is forgotten that has not landed, whatever the ranges are merged to.
+/// Nothing is forgotten that has not landed, whatever the ranges are merged to and wherever another node has stopped.
 #[tokio::test]
 async fn ranges_are_few_however_long_the_store_is_away() {
-    let mut landing = Landing::new().await;
     let mut script = Script::new(3);
+    let mut befores = Vec::new();
     let mut keys: BTreeMap<usize, usize> = BTreeMap::new();
     for round in 0..3_000 {
         script.step();
         if round % 7 == 0 {
             // A landing that failed.
             drop(script.state_mut().take_rows_behind(Position::ZERO));
+        }
+        if round % 40 == 0 {
+            befores.push((script.state().log(), script.state().all_rows()));
         }
         let ranges = &script.state().ranges;
         assert!(ranges.closed.len() <= RANGES_MAX, "{}", ranges.closed.len());
@@ -118,9 +121,15 @@ async fn ranges_are_few_however_long_the_store_is_away() {
         *keys.entry(ranges.closed.len()).or_default() += 1;
     }
     assert!(keys.contains_key(&RANGES_MAX), "never as many as may be: {keys:?}");
-    let rows = script.state_mut().take_rows_behind(Position::ZERO);
-    landing.land(rows, script.state()).await;
-    assert_eq!(landing.rows().await, sorted(script.state().all_rows()));
+    for (log, rows) in befores {
+        let mut landing = Landing::new().await;
+        landing.store.land(landing.epoch, rows, Position::ZERO, log).await.expect("taken");
+        landing.mark = log.watermark;
+        script.state_mut().landed(log.watermark);
+        let rows = script.state_mut().take_rows_behind(log.watermark);
+        landing.land(rows, script.state()).await;
+        assert_eq!(landing.rows().await, sorted(script.state().all_rows()), "from {}", log.watermark);
+    }
 }
 
 #[test]
