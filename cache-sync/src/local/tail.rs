@@ -1,6 +1,5 @@
 //! What readers are shown: where the log begins and ends, and its most recent frames.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use compute::model::{Entry, LogGeneration, LogIdentity, Position};
@@ -8,9 +7,7 @@ use compute::port::change_log::{Bounds, LogReadError};
 use tokio::sync::watch;
 
 use super::file::Ends;
-
-/// What a frame takes beside its bytes, roughly.
-const ENTRY_OVERHEAD_BYTES: usize = 256;
+use crate::tail::Tail;
 
 pub(super) struct Shown {
     identity: LogIdentity,
@@ -42,13 +39,6 @@ impl Trouble {
             Self::Closed => LogReadError::Away("the log is closed".into()),
         }
     }
-}
-
-/// The most recent frames without a gap, up to the last one.
-#[derive(Default)]
-struct Tail {
-    entries: VecDeque<(Entry, usize)>,
-    bytes: usize,
 }
 
 impl Shown {
@@ -94,7 +84,7 @@ impl Shown {
             let mut tail = self.tail();
             for (entry, bytes) in entries {
                 last = entry.position.offset();
-                tail.push(entry, bytes + ENTRY_OVERHEAD_BYTES, self.tail_bytes_max);
+                tail.push(entry, bytes, self.tail_bytes_max);
             }
         }
         self.state.send_if_modified(|state| {
@@ -126,8 +116,7 @@ impl Shown {
 
     #[cfg(test)]
     pub(super) fn tail_size(&self) -> (usize, usize) {
-        let tail = self.tail();
-        (tail.entries.len(), tail.bytes)
+        self.tail().size()
     }
 
     fn bounds_of(&self, ends: Ends) -> Bounds {
@@ -140,25 +129,5 @@ impl Shown {
 
     fn tail(&self) -> MutexGuard<'_, Tail> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Tail {
-    fn push(&mut self, entry: Entry, bytes: usize, bytes_max: usize) {
-        self.bytes += bytes;
-        self.entries.push_back((entry, bytes));
-        while self.bytes > bytes_max && self.entries.len() > 1 {
-            if let Some((_, bytes)) = self.entries.pop_front() {
-                self.bytes -= bytes;
-            }
-        }
-    }
-
-    fn behind(&self, after: Position, max: usize) -> Option<Vec<Entry>> {
-        let first = self.entries.front()?.0.position.offset();
-        let skip = (after.offset() + 1).checked_sub(first)? as usize;
-        // The tail may hold less than what the ends say while a push is under way, never more.
-        let entries: Vec<_> = self.entries.range(skip.min(self.entries.len())..).take(max).collect();
-        (!entries.is_empty()).then(|| entries.into_iter().map(|(entry, _)| entry.clone()).collect())
     }
 }

@@ -5,6 +5,7 @@
 
 mod crash;
 mod full;
+mod kafka;
 mod opening;
 mod place;
 #[cfg(target_os = "linux")]

@@ -1,0 +1,188 @@
+//! From an address to a log: what is in the topic is looked at first, then the log is bound to one identity.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use compute::model::{LogGeneration, LogIdentity};
+use compute::port::Clock;
+use rdkafka::consumer::Consumer as _;
+use tokio::runtime::Handle;
+
+use super::KafkaLog;
+use super::config::Config;
+use super::error::{OpenError, why};
+use super::reader::{Polled, Reader};
+use super::topic::{self, Admin, away};
+
+/// Which log, and which life of it.
+pub(super) type Life = (LogIdentity, LogGeneration);
+
+const POLL_WAIT: Duration = Duration::from_millis(100);
+
+/// A topic that is fit for a log, and what is in it.
+pub struct Connected {
+    pub(super) config: Config,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) admin: Arc<Admin>,
+    found: Found,
+}
+
+/// What a topic holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Found {
+    /// Kafka's offset of the first record, and of the next one.
+    pub(super) ends: (u64, u64),
+    /// Of whom the first and the last record are.
+    lives: Option<(Life, Life)>,
+}
+
+impl Connected {
+    pub(super) async fn to(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let admin = Arc::new(Admin::new(config, clock));
+        let found = look(config, clock, &admin, true).await?;
+        Ok(Self { config: config.clone(), clock: Arc::clone(clock), admin, found })
+    }
+
+    /// Which log is in the topic, by its last frame; `None`: there is no frame.
+    pub fn found(&self) -> Option<(LogIdentity, LogGeneration)> {
+        self.found.lives.map(|(_, last)| last)
+    }
+
+    /// Which log the topic begins with: another one only if two were written into it.
+    pub fn found_first(&self) -> Option<(LogIdentity, LogGeneration)> {
+        self.found.lives.map(|(first, _)| first)
+    }
+
+    /// Whether nothing was ever trimmed away.
+    pub fn starts_at_zero(&self) -> bool {
+        self.found.ends.0 == 0
+    }
+
+    /// Forgets every frame that there is: what a lost log leaves behind, before the next generation is bound. Offsets
+    /// go on.
+    pub async fn empty(&mut self) -> Result<(), OpenError> {
+        let not_emptied = |why: String| OpenError::NotEmptied { topic: self.config.topic().into(), why };
+        let (low, high) = self.found.ends;
+        if low < high {
+            self.admin.trim(high).await.map_err(|error| not_emptied(why(&error)))?;
+        }
+        self.found = look(&self.config, &self.clock, &self.admin, false).await?;
+        match self.found.lives {
+            None => Ok(()),
+            Some((first, _)) => Err(not_emptied(format!("log {}, generation {}, is written again", first.0, first.1))),
+        }
+    }
+
+    /// The log, as one of this identity and generation: those of the frames that are there, or, when there is none,
+    /// of those that will be written. Ready to append and to read when this returns.
+    pub async fn bind(self, identity: LogIdentity, generation: LogGeneration) -> Result<Arc<KafkaLog>, OpenError> {
+        if !(1..=127).contains(&generation) {
+            return Err(OpenError::Generation { found: generation });
+        }
+        let found = look(&self.config, &self.clock, &self.admin, false).await?;
+        let (topic, wanted) = (self.config.topic().to_owned(), (identity, generation));
+        match found.lives {
+            Some((first, last)) if first != last => return Err(OpenError::TwoLogs { topic, first, last }),
+            Some((found, _)) if found != wanted => return Err(OpenError::OtherLog { topic, found, wanted }),
+            _ => {}
+        }
+        KafkaLog::start(self, wanted, found.ends).await
+    }
+}
+
+/// Looks at the topic, off the runtime's threads. The first time, it is made or checked.
+async fn look(config: &Config, clock: &Arc<dyn Clock>, admin: &Arc<Admin>, is_first: bool) -> Result<Found, OpenError> {
+    let (config, clock, admin) = (config.clone(), Arc::clone(clock), Arc::clone(admin));
+    let runtime = Handle::current();
+    let looked = tokio::task::spawn_blocking(move || {
+        let until_ms = clock.mono_ms() + config.connect_wait_max.as_millis() as u64;
+        let reader = || Reader::new("connect", &config, &clock).map_err(|error| away(&config, why(&error)));
+        let mut look = Look { config: &config, clock: &clock, reader: reader()?, until_ms };
+        if is_first {
+            look.reach()?;
+            let is_made = topic::ensure(look.reader.inner().client(), &admin, &runtime, until_ms)?;
+            if is_made {
+                // Who has once been told that there is no such topic believes it for a while.
+                look.reader = reader()?;
+            }
+        }
+        look.found()
+    });
+    looked.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+struct Look<'a> {
+    config: &'a Config,
+    clock: &'a Arc<dyn Clock>,
+    reader: Reader,
+    until_ms: u64,
+}
+
+impl Look<'_> {
+    /// Waits until a broker answers, listening to what the library says meanwhile.
+    fn reach(&self) -> Result<(), OpenError> {
+        loop {
+            match self.reader.inner().client().fetch_metadata(Some(self.config.topic()), Duration::from_secs(1)) {
+                Ok(_) => return Ok(()),
+                Err(error) => {
+                    // What it says comes by polling.
+                    while !matches!(self.reader.poll(Duration::ZERO), Polled::Nothing) {}
+                    if self.is_over() {
+                        return Err(away(self.config, self.reader.context.explain(&error)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn found(&self) -> Result<Found, OpenError> {
+        loop {
+            match self.reader.watermarks(self.config.answer_wait_max) {
+                Ok(ends) => {
+                    if let Some(lives) = self.lives(ends)? {
+                        return Ok(Found { ends, lives });
+                    }
+                }
+                Err(error) if self.is_over() => return Err(away(self.config, self.reader.context.explain(&error))),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Of whom the first and the last record are; `None`: they were trimmed away meanwhile.
+    #[allow(clippy::type_complexity, reason = "the outer is whether there is an answer, the inner the answer")]
+    fn lives(&self, (low, high): (u64, u64)) -> Result<Option<Option<(Life, Life)>>, OpenError> {
+        if low == high {
+            return Ok(Some(None));
+        }
+        let Some(first) = self.life(low)? else { return Ok(None) };
+        let Some(last) = self.life(high - 1)? else { return Ok(None) };
+        Ok(Some(Some((first, last))))
+    }
+
+    fn life(&self, offset: u64) -> Result<Option<Life>, OpenError> {
+        let topic = || self.config.topic().to_owned();
+        self.reader.assign(offset).map_err(|error| away(self.config, why(&error)))?;
+        loop {
+            match self.reader.poll(POLL_WAIT) {
+                Polled::Record(record) if record.offset == offset => return Ok(Some(record.life())),
+                Polled::Record(record) => {
+                    let why = format!("comes where {offset} is asked for");
+                    return Err(OpenError::NotALog { topic: topic(), offset: record.offset, why });
+                }
+                Polled::Damaged(offset, why) => return Err(OpenError::NotALog { topic: topic(), offset, why }),
+                Polled::OutOfRange | Polled::End => return Ok(None),
+                Polled::Broken(why) => return Err(away(self.config, why)),
+                Polled::Nothing | Polled::Away(_) if self.is_over() => {
+                    let last = self.reader.context.last_error().unwrap_or_else(|| "no answer in time".into());
+                    return Err(away(self.config, last));
+                }
+                Polled::Nothing | Polled::Away(_) => {}
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.clock.mono_ms() >= self.until_ms
+    }
+}

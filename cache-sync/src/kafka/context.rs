@@ -1,0 +1,191 @@
+//! What the client library calls: its log, its errors, its statistics, and the outcome of each append.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use compute::port::Clock;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::producer::ProducerContext;
+use tokio::sync::watch;
+
+use super::error::{code, why};
+use super::writer::Pending;
+
+/// Lines of the library that are printed in one window; a broker that is down makes it repeat itself.
+const LINES_MAX: u32 = 5;
+const WINDOW_MS: u64 = 10_000;
+
+/// The context of one client.
+#[derive(Clone)]
+pub(super) struct Context(Arc<Inner>);
+
+struct Inner {
+    /// `producer`, `follower`, ...
+    role: &'static str,
+    topic: String,
+    clock: Arc<dyn Clock>,
+    quiet: Mutex<Quiet>,
+    /// The producer has its id.
+    is_ready: watch::Sender<bool>,
+    is_fatal: AtomicBool,
+    is_other_topic: AtomicBool,
+    last_error: Mutex<Option<String>>,
+}
+
+#[derive(Default)]
+struct Quiet {
+    since_ms: u64,
+    lines: u32,
+    held_back: u64,
+}
+
+impl Context {
+    pub(super) fn new(role: &'static str, topic: &str, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Inner {
+            role,
+            topic: topic.to_owned(),
+            clock,
+            quiet: Mutex::default(),
+            is_ready: watch::Sender::new(false),
+            is_fatal: AtomicBool::new(false),
+            is_other_topic: AtomicBool::new(false),
+            last_error: Mutex::default(),
+        }))
+    }
+
+    /// Whether the producer has given up and must be replaced.
+    pub(super) fn is_fatal(&self) -> bool {
+        self.0.is_fatal.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_fatal(&self) {
+        self.0.is_fatal.store(true, Ordering::Release);
+    }
+
+    /// Whether there is another topic of this name than there was.
+    pub(super) fn is_other_topic(&self) -> bool {
+        self.0.is_other_topic.load(Ordering::Acquire)
+    }
+
+    /// Until the producer has its id and sends at once.
+    pub(super) async fn ready(&self) {
+        // Fails only when the sender is gone, and it is here.
+        let _ = self.0.is_ready.subscribe().wait_for(|is_ready| *is_ready).await;
+    }
+
+    /// What the library last complained of, in its own words.
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn complain(&self, line: &str) {
+        *self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(line.to_owned());
+    }
+
+    /// The error, and what the library complained of meanwhile.
+    pub(super) fn explain(&self, error: &KafkaError) -> String {
+        match self.last_error() {
+            Some(last) => format!("{}; last: {last}", why(error)),
+            None => why(error),
+        }
+    }
+
+    /// How many lines were held back, if one more may be printed.
+    fn may_print(&self) -> Option<u64> {
+        let now_ms = self.0.clock.mono_ms();
+        let mut quiet = self.0.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        if now_ms.saturating_sub(quiet.since_ms) >= WINDOW_MS {
+            let held_back = quiet.held_back;
+            *quiet = Quiet { since_ms: now_ms, lines: 1, held_back: 0 };
+            return Some(held_back);
+        }
+        if quiet.lines < LINES_MAX {
+            quiet.lines += 1;
+            return Some(0);
+        }
+        quiet.held_back += 1;
+        None
+    }
+
+    /// The library goes on with the new topic as if it were the old one, and says so nowhere else.
+    fn heed(&self, line: &str) {
+        let Some(rest) = line.split_once(&format!("Topic {} changed id from ", self.0.topic)) else { return };
+        let mut ids = rest.1.split(" to ");
+        let is_first = ids.next().is_none_or(|from| from.trim_end_matches(['A', '=']).is_empty());
+        if !is_first {
+            self.0.is_other_topic.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, line: &str) {
+        let role = self.0.role;
+        if fac == "FAIL" {
+            self.complain(line);
+        }
+        match level {
+            RDKafkaLogLevel::Debug => {
+                self.heed(line);
+                tracing::trace!(role, fac, line, "kafka client");
+            }
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => tracing::debug!(role, fac, line, "kafka client"),
+            // A setting of the other kind of client, which both are given.
+            _ if fac == "CONFWARN" => tracing::debug!(role, fac, line, "kafka client"),
+            _ => match self.may_print() {
+                Some(held_back) => tracing::warn!(role, fac, line, held_back, "kafka client"),
+                None => tracing::debug!(role, fac, line, "kafka client"),
+            },
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        if !*self.0.is_ready.borrow() && has_id(statistics) {
+            self.0.is_ready.send_replace(true);
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if code(&error) == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
+        if code(&error) == Some(RDKafkaErrorCode::Fatal) {
+            self.0.is_fatal.store(true, Ordering::Release);
+        }
+        self.complain(reason);
+        let (role, error) = (self.0.role, why(&error));
+        match self.may_print() {
+            Some(held_back) => tracing::warn!(role, error, reason, held_back, "kafka client"),
+            None => tracing::debug!(role, error, reason, "kafka client"),
+        }
+    }
+}
+
+impl ConsumerContext for Context {}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<Pending>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
+        match result {
+            Ok(message) => pending.written(message.offset()),
+            Err((error, _)) => {
+                if code(error) == Some(RDKafkaErrorCode::Fatal) {
+                    self.0.is_fatal.store(true, Ordering::Release);
+                }
+                pending.failed(error);
+            }
+        }
+    }
+}
+
+/// Whether these statistics say that the producer has its id.
+fn has_id(statistics: &[u8]) -> bool {
+    let statistics = String::from_utf8_lossy(statistics);
+    let state = statistics.split_once("\"idemp_state\"").map(|(_, rest)| rest.trim_start_matches([':', ' ']));
+    state.is_some_and(|state| state.starts_with("\"Assigned\""))
+}

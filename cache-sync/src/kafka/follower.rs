@@ -1,0 +1,205 @@
+//! The thread that follows the end of the topic and shows what comes.
+//!
+//! It never goes on where it can not know that it is in the same log: behind each interruption it begins with the last
+//! frame that it had, and that must be the one that it was.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use compute::model::Entry;
+use compute::port::Clock;
+use rdkafka::error::KafkaError;
+
+use super::config::Config;
+use super::reader::{Polled, Reader};
+use super::record::Record;
+use super::shown::{Shown, follow_from};
+
+/// The library returns as soon as there is something; this is how soon a stop is heeded.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+/// Frames that are shown at once, and their bytes.
+const BATCH_FRAMES_MAX: usize = 512;
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+pub(super) struct Follower {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    shown: Arc<Shown>,
+    stop: Arc<AtomicBool>,
+    reader: Reader,
+    /// Kafka's offset of the record that comes next.
+    next: u64,
+    /// Offset and checksum of the record before it.
+    last: Option<(u64, u64)>,
+    /// The next record is that one again.
+    is_rejoining: bool,
+    batch: Vec<(Entry, usize)>,
+    batch_bytes: usize,
+}
+
+/// Why it ends.
+enum Ended {
+    Stopped,
+    Unusable(String),
+}
+
+impl Follower {
+    pub(super) fn new(
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+        shown: &Arc<Shown>,
+        stop: &Arc<AtomicBool>,
+        ends: (u64, u64),
+    ) -> Result<Self, KafkaError> {
+        let reader = Reader::new("follower", config, clock)?;
+        let next = follow_from(ends);
+        reader.assign(next)?;
+        Ok(Self {
+            config: config.clone(),
+            clock: Arc::clone(clock),
+            shown: Arc::clone(shown),
+            stop: Arc::clone(stop),
+            reader,
+            next,
+            last: None,
+            is_rejoining: false,
+            batch: Vec::new(),
+            batch_bytes: 0,
+        })
+    }
+
+    pub(super) fn run(mut self) {
+        if let Err(Ended::Unusable(why)) = self.follow() {
+            self.shown.set_unusable(why);
+        }
+    }
+
+    fn follow(&mut self) -> Result<std::convert::Infallible, Ended> {
+        loop {
+            self.heed()?;
+            let mut polled = self.reader.poll(POLL_WAIT);
+            // What else is there already is shown with it.
+            while let Polled::Record(record) = polled {
+                self.take(*record)?;
+                let has_room = self.batch.len() < BATCH_FRAMES_MAX && self.batch_bytes < BATCH_BYTES_MAX;
+                polled = if has_room { self.reader.poll(Duration::ZERO) } else { Polled::Nothing };
+            }
+            self.heed()?;
+            self.show()?;
+            match polled {
+                Polled::Nothing | Polled::Record(_) => {}
+                Polled::End => self.shown.set_caught_up(),
+                Polled::OutOfRange => self.find_place(None)?,
+                Polled::Away(why) => self.rejoin(&why)?,
+                Polled::Broken(why) => self.begin_anew(&why)?,
+                Polled::Damaged(offset, why) => {
+                    return Err(Ended::Unusable(format!("frame {} is damaged: {why}", offset + 1)));
+                }
+            }
+        }
+    }
+
+    fn heed(&self) -> Result<(), Ended> {
+        if self.stop.load(Ordering::Acquire) || self.shown.trouble().is_some() {
+            return Err(Ended::Stopped);
+        }
+        if self.reader.context.is_other_topic() {
+            return Err(Ended::Unusable(format!("topic {} was made anew", self.config.topic())));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, record: Record) -> Result<(), Ended> {
+        if self.is_rejoining
+            && let Some((offset, checksum)) = self.last
+            && record.offset == offset
+        {
+            if record.checksum != checksum {
+                return Err(Ended::Unusable(format!(
+                    "the frame at {} had checksum {checksum:016x} and now has {:016x}: the log was made anew",
+                    offset + 1,
+                    record.checksum
+                )));
+            }
+            self.is_rejoining = false;
+            return Ok(());
+        }
+        if record.offset != self.next {
+            return self.find_place(Some(record.offset));
+        }
+        let (offset, checksum, bytes) = (record.offset, record.checksum, record.bytes);
+        let wrong = |why: String| Ended::Unusable(format!("frame {} is not one of this log: {why}", offset + 1));
+        let entry = record.entry(self.shown.identity, self.shown.generation).map_err(wrong)?;
+        self.batch.push((entry, bytes));
+        self.batch_bytes += bytes;
+        self.next = offset + 1;
+        self.last = Some((offset, checksum));
+        self.is_rejoining = false;
+        Ok(())
+    }
+
+    fn show(&mut self) -> Result<(), Ended> {
+        self.batch_bytes = 0;
+        self.shown.push(std::mem::take(&mut self.batch)).map_err(Ended::Unusable)
+    }
+
+    /// After an interruption: from the last frame on, which must be what it was.
+    fn rejoin(&mut self, why: &str) -> Result<(), Ended> {
+        tracing::debug!(why, "the follower is interrupted");
+        if self.is_rejoining {
+            return Ok(());
+        }
+        let from = match self.last {
+            Some((offset, _)) => {
+                self.is_rejoining = true;
+                offset
+            }
+            None => self.next,
+        };
+        self.reader.assign(from).map_err(|error| Ended::Unusable(error.to_string()))
+    }
+
+    /// The consumer itself is of no more use.
+    fn begin_anew(&mut self, why: &str) -> Result<(), Ended> {
+        tracing::warn!(why, "the follower begins anew");
+        let reader = Reader::new("follower", &self.config, &self.clock);
+        self.reader = reader.map_err(|error| Ended::Unusable(error.to_string()))?;
+        self.is_rejoining = false;
+        self.rejoin(why)
+    }
+
+    /// The next record is not there, or `came` came in its place: trimmed away, or another log.
+    fn find_place(&mut self, came: Option<u64>) -> Result<(), Ended> {
+        self.show()?;
+        let (low, high) = match self.reader.watermarks(self.config.answer_wait_max) {
+            Ok(ends) => ends,
+            Err(error) => {
+                self.is_rejoining = false;
+                return self.rejoin(&error.to_string());
+            }
+        };
+        let wanted = self.next;
+        if high < wanted {
+            return Err(Ended::Unusable(format!("the log ended at {wanted} and now ends at {high}")));
+        }
+        if low > wanted {
+            // Others trimmed it while this node stood still. Its readers are told.
+            let ends = self.shown.observe((low, high), high);
+            ends.map_err(Ended::Unusable)?;
+            self.next = follow_from((low, high));
+            self.last = None;
+            self.is_rejoining = false;
+            self.shown.restart_behind(self.next);
+        } else if let Some(came) = came {
+            let why = format!("behind {wanted} comes {}: frames are missing or of another log", came + 1);
+            return Err(Ended::Unusable(why));
+        } else if low == wanted {
+            // The last frame is no longer there to be compared.
+            self.last = None;
+            self.is_rejoining = false;
+        }
+        let from = self.last.filter(|_| self.is_rejoining).map_or(self.next, |(offset, _)| offset);
+        self.reader.assign(from).map_err(|error| Ended::Unusable(error.to_string()))
+    }
+}

@@ -1,0 +1,108 @@
+//! The thread that asks where the topic begins and ends: for those who want to know, and each second, because a topic
+//! that was lost or made anew shows itself there even to a node that neither reads nor writes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use compute::port::change_log::{Bounds, LogReadError};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::Producer as _;
+use tokio::sync::oneshot;
+
+use super::config::Config;
+use super::reader::watermarks;
+use super::shown::Shown;
+use super::topic::{self, Admin};
+use super::writer::Writer;
+
+/// Questions that wait; beyond it they are told that the log is away.
+const ASKED_MAX: usize = 4_096;
+const TICK: Duration = Duration::from_secs(1);
+/// A broker that has just started may not know yet what it has; one that says so this often in a row knows.
+const STRIKES_MAX: u32 = 3;
+const STRIKE_WAIT: Duration = Duration::from_millis(300);
+
+pub(super) type Ask = oneshot::Sender<Result<Bounds, LogReadError>>;
+
+pub(super) struct Keeper {
+    config: Config,
+    shown: Arc<Shown>,
+    writer: Arc<Writer>,
+    admin: Arc<Admin>,
+    stop: Arc<AtomicBool>,
+    asked: Receiver<Ask>,
+    /// How often in a row the topic was not there, or not what it was.
+    strikes: u32,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        config: &Config,
+        shown: &Arc<Shown>,
+        writer: &Arc<Writer>,
+        admin: &Arc<Admin>,
+        stop: &Arc<AtomicBool>,
+    ) -> (Self, SyncSender<Ask>) {
+        let (sender, asked) = sync_channel(ASKED_MAX);
+        let (shown, writer) = (Arc::clone(shown), Arc::clone(writer));
+        let (admin, stop) = (Arc::clone(admin), Arc::clone(stop));
+        (Self { config: config.clone(), shown, writer, admin, stop, asked, strikes: 0 }, sender)
+    }
+
+    pub(super) fn run(mut self) {
+        while !self.stop.load(Ordering::Acquire) {
+            let wait = if self.strikes > 0 { STRIKE_WAIT } else { TICK };
+            let first = match self.asked.recv_timeout(wait) {
+                Ok(first) => Some(first),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            // All who asked before the broker is asked get its answer.
+            let asked: Vec<Ask> = first.into_iter().chain(self.asked.try_iter()).collect();
+            let answer = self.bounds();
+            for ask in asked {
+                // Nobody hears the answer to a question that was dropped.
+                let _ = ask.send(answer.clone());
+            }
+            self.admin.drop_idle();
+        }
+    }
+
+    fn bounds(&mut self) -> Result<Bounds, LogReadError> {
+        if let Some(trouble) = self.shown.trouble() {
+            return Err(trouble.error());
+        }
+        let live = self.writer.current();
+        let known_before = self.shown.known();
+        let wait = self.config.answer_wait_max;
+        let wrong = match watermarks(live.producer.client(), self.config.topic(), wait) {
+            Ok(ends) => match self.shown.observe(ends, known_before) {
+                Ok(bounds) => {
+                    self.strikes = 0;
+                    return Ok(bounds);
+                }
+                Err(why) => why,
+            },
+            Err(error) => {
+                let why = live.context.explain(&error);
+                if !self.is_gone(&live.producer, &error) {
+                    self.strikes = 0;
+                    return Err(LogReadError::Away(why));
+                }
+                format!("topic {} is gone", self.config.topic())
+            }
+        };
+        self.strikes += 1;
+        if self.strikes < STRIKES_MAX {
+            return Err(LogReadError::Away(wrong));
+        }
+        self.shown.set_unusable(wrong.clone());
+        Err(LogReadError::Unusable(wrong))
+    }
+
+    fn is_gone(&self, producer: &super::writer::Producer, error: &KafkaError) -> bool {
+        topic::is_unknown(error) || topic::is_gone(producer.client(), self.config.topic(), self.config.answer_wait_max)
+    }
+}

@@ -1,0 +1,151 @@
+//! Frames that are no longer in memory, read on a thread of its own: the follower is not held up by them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use compute::model::{Entry, Position};
+use compute::port::Clock;
+use compute::port::change_log::LogReadError;
+use tokio::sync::oneshot;
+
+use super::config::Config;
+use super::error::why;
+use super::reader::{Polled, Reader};
+use super::shown::Shown;
+
+/// Reads that wait; beyond it they are told that the log is away.
+const READS_QUEUED_MAX: usize = 256;
+/// Bytes of one answer, but for a single frame that is larger.
+const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long the consumer is kept for the next read.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+const POLL_WAIT: Duration = Duration::from_millis(100);
+
+/// A read of what is behind an offset of the log, which is Kafka's offset of its first frame.
+pub(super) struct Read {
+    pub(super) after: u64,
+    pub(super) max: usize,
+    pub(super) reply: oneshot::Sender<Result<Vec<Entry>, LogReadError>>,
+}
+
+pub(super) struct Older {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    shown: Arc<Shown>,
+    stop: Arc<AtomicBool>,
+    reads: Receiver<Read>,
+    /// The consumer and the offset it comes to next.
+    reader: Option<(Reader, u64)>,
+}
+
+impl Older {
+    pub(super) fn new(
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+        shown: &Arc<Shown>,
+        stop: &Arc<AtomicBool>,
+    ) -> (Self, SyncSender<Read>) {
+        let (sender, reads) = sync_channel(READS_QUEUED_MAX);
+        let (config, clock) = (config.clone(), Arc::clone(clock));
+        let (shown, stop) = (Arc::clone(shown), Arc::clone(stop));
+        (Self { config, clock, shown, stop, reads, reader: None }, sender)
+    }
+
+    pub(super) fn run(mut self) {
+        while !self.stop.load(Ordering::Acquire) {
+            let read = match self.reader {
+                None => self.reads.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(_) => self.reads.recv_timeout(IDLE_MAX),
+            };
+            match read {
+                Ok(read) if read.reply.is_closed() => {}
+                Ok(read) => {
+                    let answer = self.read(read.after, read.max);
+                    // Nobody hears the answer to a read that was dropped.
+                    let _ = read.reply.send(answer);
+                }
+                Err(RecvTimeoutError::Timeout) => self.reader = None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn read(&mut self, after: u64, max: usize) -> Result<Vec<Entry>, LogReadError> {
+        let (reader, next) = match self.reader.take() {
+            Some((reader, next)) => (reader, Some(next)),
+            None => (Reader::new("older frames", &self.config, &self.clock).map_err(away)?, None),
+        };
+        if next != Some(after) {
+            reader.assign(after).map_err(away)?;
+        }
+        let entries = self.collect(&reader, after, max)?;
+        let next = entries.last().map_or(after, |entry| entry.position.offset());
+        self.reader = Some((reader, next));
+        Ok(entries)
+    }
+
+    /// At least one frame behind `after`, and what else is there at once.
+    fn collect(&self, reader: &Reader, after: u64, max: usize) -> Result<Vec<Entry>, LogReadError> {
+        // A consumer that is new has to find the broker first.
+        let until_ms = self.clock.mono_ms() + self.config.answer_wait_max.as_millis() as u64 + 3_000;
+        let (mut entries, mut bytes): (Vec<Entry>, usize) = (Vec::new(), 0);
+        let mut last_why = "no answer in time".to_owned();
+        while entries.len() < max && bytes < ANSWER_BYTES_MAX {
+            let wait = if entries.is_empty() { POLL_WAIT } else { Duration::ZERO };
+            match reader.poll(wait) {
+                Polled::Record(record) if record.offset == after + entries.len() as u64 => {
+                    bytes += record.bytes;
+                    let offset = record.offset;
+                    let wrong = |why: String| unusable(format!("frame {} is not of this log: {why}", offset + 1));
+                    entries.push(record.entry(self.shown.identity, self.shown.generation).map_err(wrong)?);
+                }
+                Polled::Record(record) => {
+                    return Err(self.missing(reader, after + entries.len() as u64, Some(record.offset)));
+                }
+                Polled::Damaged(offset, why) => {
+                    return Err(unusable(format!("frame {} is damaged: {why}", offset + 1)));
+                }
+                Polled::OutOfRange => return Err(self.missing(reader, after + entries.len() as u64, None)),
+                Polled::Broken(why) => return Err(LogReadError::Away(why)),
+                Polled::Away(why) => last_why = why,
+                Polled::Nothing | Polled::End if !entries.is_empty() => break,
+                Polled::Nothing | Polled::End => {}
+            }
+            if reader.context.is_other_topic() {
+                return Err(unusable(format!("topic {} was made anew", self.config.topic())));
+            }
+            if entries.is_empty() && (self.clock.mono_ms() >= until_ms || self.stop.load(Ordering::Acquire)) {
+                return Err(LogReadError::Away(last_why));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Why the record at Kafka's offset `wanted` did not come.
+    fn missing(&self, reader: &Reader, wanted: u64, came: Option<u64>) -> LogReadError {
+        let (low, high) = match reader.watermarks(self.config.answer_wait_max) {
+            Ok(ends) => ends,
+            Err(error) => return LogReadError::Away(why(&error)),
+        };
+        if low > wanted {
+            return LogReadError::Trimmed { trimmed: self.shown.position(low).unwrap_or(Position::ZERO) };
+        }
+        if high < wanted {
+            return unusable(format!("the log ended behind {wanted} and now ends at {high}"));
+        }
+        match came {
+            Some(came) => unusable(format!("behind {wanted} comes {}: frames are missing", came + 1)),
+            None => LogReadError::Away(format!("the broker did not find {}", wanted + 1)),
+        }
+    }
+}
+
+fn away(error: rdkafka::error::KafkaError) -> LogReadError {
+    LogReadError::Away(why(&error))
+}
+
+fn unusable(why: String) -> LogReadError {
+    LogReadError::Unusable(why)
+}

@@ -1,0 +1,198 @@
+//! A broker of the tests' own, on free ports of the loopback and in a directory of its own.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+/// Starting takes 2 s on a machine that does nothing else.
+const START_TRIES: u32 = 6_000;
+const START_WAIT: Duration = Duration::from_millis(20);
+
+/// Started by one of these lines on its standard input: whatever becomes of the test, the broker ends with it, and
+/// what it wrote goes unless it is told to keep it.
+const KEEPER: &str = r#"
+"$@" >>"$OUT" 2>&1 </dev/null &
+echo $!
+read -r word
+kill -9 $! 2>/dev/null
+wait $! 2>/dev/null
+[ "$word" = keep ] || rm -rf "$DIRECTORY"
+"#;
+
+const LOGGING: &str = concat!(
+    r#"<Configuration><Appenders><Console name="C"><PatternLayout pattern="%d %p %c{1} %m%n"/></Console></Appenders>"#,
+    r#"<Loggers><Root level="INFO"><AppenderRef ref="C"/></Root></Loggers></Configuration>"#,
+);
+
+pub(crate) struct Broker {
+    pub(crate) address: String,
+    directory: PathBuf,
+    jars: PathBuf,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    keeper: Child,
+    pid: String,
+}
+
+/// The broker of all tests that leave it in peace: the one that `THUBAN_TEST_KAFKA` names, or one of our own. `None`:
+/// this machine can't run one.
+pub(crate) fn shared() -> Option<String> {
+    static SHARED: OnceLock<Option<(String, Option<Arc<Broker>>)>> = OnceLock::new();
+    let shared = SHARED.get_or_init(|| match std::env::var("THUBAN_TEST_KAFKA") {
+        Ok(address) => Some((address, None)),
+        Err(_) => Broker::start().map(|broker| (broker.address.clone(), Some(broker))),
+    });
+    shared.as_ref().map(|(address, _)| address.clone())
+}
+
+impl Broker {
+    /// One that may be killed. `None`, said loudly: this machine can't run one.
+    pub(crate) fn start() -> Option<Arc<Self>> {
+        let jars = jars()?;
+        // Another process may take a port between the asking and the using.
+        let mut broker = None;
+        for _ in 0..5 {
+            let made = Self::at(&jars, free_port(), free_port());
+            if made.run() {
+                broker = Some(Arc::new(made));
+                break;
+            }
+        }
+        Some(broker.expect("a broker starts"))
+    }
+
+    fn at(jars: &Path, port: u16, control: u16) -> Self {
+        let directory = tempfile::Builder::new().prefix("thuban-kafka-").tempdir().unwrap().keep();
+        let listeners = format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{control}");
+        let properties = [
+            "process.roles=broker,controller".to_owned(),
+            "node.id=1".into(),
+            format!("log.dirs={}", directory.join("log").display()),
+            "auto.create.topics.enable=false".into(),
+            format!("listeners={listeners}"),
+            format!("advertised.listeners={listeners}"),
+            format!("controller.quorum.bootstrap.servers=127.0.0.1:{control}"),
+            "controller.listener.names=CONTROLLER".into(),
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".into(),
+            "inter.broker.listener.name=PLAINTEXT".into(),
+            "default.replication.factor=1".into(),
+            "min.insync.replicas=1".into(),
+            "offsets.topic.replication.factor=1".into(),
+            "offsets.topic.num.partitions=1".into(),
+            "num.network.threads=2".into(),
+            "num.io.threads=2".into(),
+            "log.segment.bytes=67108864".into(),
+            "log.cleaner.dedupe.buffer.size=16777216".into(),
+            "broker.session.timeout.ms=1000".into(),
+            "broker.heartbeat.interval.ms=250".into(),
+        ];
+        fs::write(directory.join("server.properties"), properties.join("\n")).unwrap();
+        fs::write(directory.join("log4j2.xml"), LOGGING).unwrap();
+        let broker =
+            Self { address: format!("127.0.0.1:{port}"), directory, jars: jars.to_owned(), running: Mutex::default() };
+        let formatted = broker
+            .java("-Xmx128m")
+            .args(["kafka.tools.StorageTool", "format", "--standalone", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c"])
+            .arg(broker.directory.join("server.properties"))
+            .output()
+            .unwrap();
+        assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
+        broker
+    }
+
+    fn java(&self, memory: &str) -> Command {
+        let mut java = Command::new("java");
+        java.arg(memory).arg("-cp").arg(self.jars.join("*"));
+        java
+    }
+
+    /// Starts it, again if it was killed; whether it is ready.
+    pub(crate) fn run(&self) -> bool {
+        let out = self.directory.join("out.log");
+        let _ = fs::remove_file(&out);
+        let mut keeper = Command::new("sh")
+            .args(["-c", KEEPER, "keeper", "java", "-Xms128m", "-Xmx384m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"])
+            .arg(format!("-Dlog4j2.configurationFile={}", self.directory.join("log4j2.xml").display()))
+            .arg("-cp")
+            .arg(self.jars.join("*"))
+            .arg("kafka.Kafka")
+            .arg(self.directory.join("server.properties"))
+            .env("OUT", &out)
+            .env("DIRECTORY", &self.directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut pid = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(keeper.stdout.take().unwrap()), &mut pid).unwrap();
+        let pid = pid.trim().to_owned();
+        let is_ready = (0..START_TRIES).any(|_| {
+            thread::sleep(START_WAIT);
+            let said = fs::read_to_string(&out).unwrap_or_default();
+            said.contains("Kafka Server started") || !is_alive(&pid)
+        });
+        let is_ready = is_ready && is_alive(&pid);
+        *self.running.lock().unwrap() = Some(Running { keeper, pid });
+        if !is_ready {
+            eprintln!("{}", fs::read_to_string(&out).unwrap_or_default());
+            self.kill();
+        }
+        is_ready
+    }
+
+    /// kill -9; what it wrote stays.
+    pub(crate) fn kill(&self) {
+        if let Some(mut running) = self.running.lock().unwrap().take() {
+            let mut stdin = running.keeper.stdin.take().unwrap();
+            stdin.write_all(b"keep\n").unwrap();
+            drop(stdin);
+            running.keeper.wait().unwrap();
+        }
+    }
+
+    /// SIGSTOP, SIGCONT.
+    pub(crate) fn signal(&self, signal: &str) {
+        let running = self.running.lock().unwrap();
+        let pid = &running.as_ref().expect("it runs").pid;
+        assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn is_alive(pid: &str) -> bool {
+    Command::new("kill").args(["-0", pid]).stderr(Stdio::null()).status().unwrap().success()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Where the broker's jars are; installs them.
+fn jars() -> Option<PathBuf> {
+    static JARS: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let jars = JARS.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let installed = Command::new(root.join(".ci/install")).arg("kafka").output().unwrap();
+        if installed.status.success() {
+            return Some(root.join(".tools/kafka/lib"));
+        }
+        let why = String::from_utf8_lossy(&installed.stderr).trim().to_owned();
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{why}");
+        eprintln!("\n{why}\n");
+        None
+    });
+    jars.clone()
+}
