@@ -10,5 +10,6 @@
 
 mod batch;
 mod migrate;
+pub mod mysql;
 mod row;
 pub mod sqlite;

@@ -3,6 +3,7 @@
 
 mod damage;
 mod large;
+mod mysql;
 mod opening;
 mod place;
 #[cfg(target_os = "linux")]

@@ -1,0 +1,10 @@
+//! The store on a real MariaDB, and on a MySQL where there is one.
+
+mod base;
+mod damage;
+mod faults;
+mod large;
+mod opening;
+mod server;
+mod suite;
+mod wire;
