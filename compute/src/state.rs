@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::command::KeptOverride;
-use crate::keyed::Keyed;
+use crate::keyed::{Keyed, KeyedSet};
 use crate::model::{
     Freeze, FreezeScope, Instance, InstanceKey, LogIdentity, LogState, Namespace, NamespaceRow, NamespaceSettings,
     NodeIncarnation, OverrideRow, Position, Revision, Row, Rows, ServiceKey, Session, SessionId, Suspicion,
@@ -75,7 +75,16 @@ struct NamespaceState {
 
 struct SessionState {
     row: Session,
-    leases: BTreeSet<InstanceKey>,
+    leases: KeyedSet<InstanceKey>,
+}
+
+impl SessionState {
+    /// In the order of their keys: every node does the same with them in the same order.
+    fn leases_in_order(&self) -> Vec<InstanceKey> {
+        let mut leases: Vec<_> = self.leases.iter().cloned().collect();
+        leases.sort_unstable();
+        leases
+    }
 }
 
 /// The rows of a store contradict each other: what was read can't be the state.
@@ -148,7 +157,7 @@ impl State {
         puts(rows.tombstones).for_each(|(key, tombstone)| state.tombstones.insert(key, tombstone));
         for (id, row) in puts(rows.sessions) {
             *state.sessions_of.entry(row.node).or_default() += 1;
-            state.sessions.insert(id, SessionState { row, leases: BTreeSet::new() });
+            state.sessions.insert(id, SessionState { row, leases: KeyedSet::default() });
         }
         state.suspicions = puts(rows.suspicions).collect();
         state.freezes = puts(rows.freezes).collect();

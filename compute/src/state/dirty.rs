@@ -106,6 +106,12 @@ impl Dirty {
         self.members.clear();
     }
 
+    /// Makes room for as many instances and services as the last time, which is what mostly comes again.
+    pub(super) fn expect(&mut self, rows: &Rows) {
+        self.instances.reserve(rows.instances.len());
+        self.services.reserve(rows.services.len());
+    }
+
     /// The values that these keys have in `state`, in no order.
     pub(super) fn rows(self, state: &State) -> Rows {
         Rows {

@@ -93,7 +93,9 @@ impl State {
     pub fn take_rows(&mut self) -> Rows {
         let mut dirty = std::mem::take(&mut self.dirty);
         self.ranges.take_all(&mut dirty, self.log.watermark);
-        dirty.rows(self)
+        let rows = dirty.rows(self);
+        self.dirty.expect(&rows);
+        rows
     }
 
     /// Gives back rows that were not landed; what has changed since keeps its newer value.

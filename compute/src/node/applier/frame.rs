@@ -109,6 +109,7 @@ impl Applier {
 
     /// Decides what waits in a queue, in its order, until the frame is full; what must wait for the next stays there.
     fn fill(&mut self, gathering: &mut Gathering, queue: fn(&mut Self) -> &mut VecDeque<Item>) {
+        gathering.busy.reserve(queue(self).len().min(FRAME_CHANGES_MAX));
         while !gathering.is_full()
             && let Some(item) = queue(self).pop_front()
         {

@@ -1,8 +1,8 @@
 //! Suspicions, expiry, sessions and freezes.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::keyed::KeyedSet;
 use crate::model::{
     Cause, Freeze, FreezeScope, Health, Instance, InstanceKey, NodeIncarnation, RemovalReason, Revision, Session,
     SessionId, Suspicion,
@@ -126,7 +126,7 @@ impl Applying<'_> {
             opened_at_ms: self.time_ms,
             revision: self.revision,
         };
-        self.state.sessions.insert(id, SessionState { row, leases: BTreeSet::new() });
+        self.state.sessions.insert(id, SessionState { row, leases: KeyedSet::default() });
         *self.state.sessions_of.entry(node).or_default() += 1;
         self.state.dirty.sessions.insert(id);
         self.tell(LeaseEvent::SessionAttached { session: id, epoch: 1, node, grace_ms });
@@ -142,7 +142,7 @@ impl Applying<'_> {
         let before = std::mem::replace(&mut session.row.node, node);
         session.row.revision = self.revision;
         let grace_ms = session.row.grace_ms;
-        let leases: Vec<_> = session.leases.iter().cloned().collect();
+        let leases = session.leases_in_order();
         self.state.leave_node(before);
         *self.state.sessions_of.entry(node).or_default() += 1;
         self.state.dirty.sessions.insert(id);
@@ -167,7 +167,7 @@ impl Applying<'_> {
             return Err(Refusal::NotEmpty);
         }
         let node = session.row.node;
-        for key in session.leases.clone() {
+        for key in session.leases_in_order() {
             self.remove(&key, RemovalReason::Deregistered);
         }
         self.state.sessions.remove(&id);
