@@ -70,6 +70,9 @@ pub struct Members {
     pub all: u32,
     pub healthy: u32,
     pub protect_threshold: f64,
+    /// Healthy ones that other nodes own and suspect: what goes here may go there in the same moment, and no node alone
+    /// would see that it is all of them.
+    pub suspects_elsewhere: u32,
 }
 
 /// What shares are taken of.

@@ -7,7 +7,9 @@ mod transfer;
 
 use std::collections::BTreeSet;
 
-use crate::model::{InstanceId, InstanceKey, NodeIncarnation, ServiceKey, SessionId};
+use crate::model::{Instance, InstanceId, InstanceKey, NodeIncarnation, ServiceKey, SessionId};
+
+use super::State;
 
 pub use transfer::{Moved, Moving, Transfer};
 
@@ -97,6 +99,27 @@ impl Ownership {
     /// a member; else whoever is drawn for it. `None`: this process, which is alone.
     pub fn owner_of_session(&self, session: &SessionId, node: NodeIncarnation) -> Option<NodeIncarnation> {
         if self.members.contains(&node) { Some(node) } else { self.first(hash(0, &session.0)) }
+    }
+
+    /// How many healthy members of a service are suspects and not `me`'s: what
+    /// [`freeze`](crate::state::freeze) must count with what goes here.
+    pub fn suspects_elsewhere(&self, me: NodeIncarnation, state: &State, service: &ServiceKey) -> u32 {
+        if self.is_embedded() {
+            return 0;
+        }
+        let suspects = state.suspicions.range(service.first_instance()..).map(|(key, _)| key);
+        let of_it = suspects.take_while(|key| key.service == *service).filter_map(|key| state.instance(key));
+        let theirs =
+            of_it.filter(|instance| instance.is_healthy() && self.holder(state, service, instance) != Some(me));
+        theirs.count() as u32
+    }
+
+    /// Who answers for a lease, whatever its kind.
+    fn holder(&self, state: &State, service: &ServiceKey, instance: &Instance) -> Option<NodeIncarnation> {
+        match instance.lease().session() {
+            Some(id) => state.session(&id).and_then(|session| self.owner_of_session(&id, session.node)),
+            None => self.owner_of(service, &instance.id),
+        }
     }
 
     fn first(&self, hash: u64) -> Option<NodeIncarnation> {

@@ -288,12 +288,13 @@ impl Applier {
     pub(super) fn expire(&mut self, expected: MonoMs, now: MonoMs) {
         self.expiry.late(expected, now);
         let mut words = Vec::new();
-        let state = &self.state;
-        let members = |service: &crate::model::ServiceKey| {
-            state.service(service).map_or_else(Members::default, |service| Members {
+        let (me, state, ownership) = (self.me, &self.state, &self.expiry.ownership);
+        let members = |key: &crate::model::ServiceKey| {
+            state.service(key).map_or_else(Members::default, |service| Members {
                 all: service.counts().all,
                 healthy: service.counts().healthy,
                 protect_threshold: service.row().settings.protect_threshold,
+                suspects_elsewhere: ownership.suspects_elsewhere(me, state, key),
             })
         };
         // Alone: what this node has applied is all there is to wait for.

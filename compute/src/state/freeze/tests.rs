@@ -4,8 +4,8 @@ use crate::model::{NodeIncarnation, Position, Revision};
 use crate::port::clock::MonoMs;
 
 use super::{
-    Candidate, FREEZE_MS_MAX, Freezes, LEASES_MIN, LeaseId, Members, REFUSED_MS, RESEND_MS, Ruling, Scope, ServiceId,
-    Totals, WINDOW_MS, Word,
+    COMPARE_MS, Candidate, FREEZE_MS_MAX, Freezes, LEASES_MIN, LeaseId, Members, REFUSED_MS, RESEND_MS, Ruling, Scope,
+    ServiceId, Totals, WINDOW_MS, Word,
 };
 
 const ME: NodeIncarnation = NodeIncarnation(7);
@@ -27,6 +27,8 @@ struct Fleet {
     /// The service of each, and whether it is healthy.
     leases: BTreeMap<LeaseId, (ServiceId, bool)>,
     thresholds: BTreeMap<ServiceId, f64>,
+    /// Suspects of each service that other nodes own, beside the leases here; they are healthy members.
+    elsewhere: u32,
     revisions: u64,
 }
 
@@ -37,7 +39,7 @@ impl Fleet {
             sizes.iter().enumerate().flat_map(|(service, size)| vec![ServiceId(service as u32); *size as usize]);
         let leases = members.enumerate().map(|(lease, service)| (LeaseId(lease as u32), (service, true)));
         let (leases, thresholds) = (leases.collect(), BTreeMap::new());
-        Self { freezes: Freezes::new(ME), now: 1_000_000, leases, thresholds, revisions: 0 }
+        Self { freezes: Freezes::new(ME), now: 1_000_000, leases, thresholds, elsewhere: 0, revisions: 0 }
     }
 
     /// So many services of two: no service of them is ever frozen.
@@ -55,13 +57,14 @@ impl Fleet {
     }
 
     fn judge(&mut self, candidates: &[Candidate]) -> Ruling {
-        let (leases, thresholds) = (&self.leases, &self.thresholds);
+        let (leases, thresholds, elsewhere) = (&self.leases, &self.thresholds, self.elsewhere);
         let members = |service: ServiceId| {
             let of_it = || leases.values().filter(|(of, _)| *of == service);
             Members {
-                all: of_it().count() as u32,
-                healthy: of_it().filter(|(_, is_healthy)| *is_healthy).count() as u32,
+                all: of_it().count() as u32 + elsewhere,
+                healthy: of_it().filter(|(_, is_healthy)| *is_healthy).count() as u32 + elsewhere,
                 protect_threshold: thresholds.get(&service).copied().unwrap_or(0.0),
+                suspects_elsewhere: elsewhere,
             }
         };
         self.freezes.judge(self.now, candidates, &Totals { leases: leases.len(), members: &members })
@@ -210,6 +213,32 @@ fn a_service_of_three_may_not_lose_all() {
     assert_eq!(fleet.lapse([3]), (vec![3], vec![]), "another service is free");
     let mut fleet = Fleet::new(&[3]);
     assert_eq!(fleet.lapse([0, 1, 2]), (vec![], vec![Word::Freeze { scope: of(0), lapsed: 3, of: 3 }]));
+}
+
+#[test]
+fn a_service_may_not_lose_all_on_several_nodes_at_once() {
+    let mut fleet = Fleet::new(&[2]);
+    fleet.elsewhere = 4;
+    let (go, words) = fleet.lapse(0..2);
+    assert_eq!((&go[..], &words[..]), (&[][..], &[Word::Freeze { scope: of(0), lapsed: 6, of: 6 }][..]));
+    fleet.show(of(0));
+    // The others were heard: what is left is no mass.
+    fleet.elsewhere = 0;
+    (2..6).for_each(|lease| fleet.join(lease, 0));
+    fleet.pass(COMPARE_MS);
+    let (_, words) = fleet.look();
+    assert!(matches!(words[..], [Word::Release { .. }]), "{words:?}");
+}
+
+#[test]
+fn what_others_suspect_counts_towards_the_threshold() {
+    for (elsewhere, freezes) in [(2, false), (3, true)] {
+        // Half of 12 may go, and not 7 of 13; 4 go here.
+        let mut fleet = Fleet::new(&[10]).with_threshold(0, 0.5);
+        fleet.elsewhere = elsewhere;
+        let (go, words) = fleet.lapse(0..4);
+        assert_eq!((go.is_empty(), words.len()), (freezes, usize::from(freezes)), "{elsewhere}");
+    }
 }
 
 #[test]

@@ -147,7 +147,7 @@ impl Window {
         let mut loss = Loss {
             all: members.all,
             before: members.healthy,
-            after: members.healthy,
+            after: members.healthy.saturating_sub(members.suspects_elsewhere),
             lost: 0,
             lost_healthy: 0,
             threshold: members.protect_threshold,
@@ -155,10 +155,12 @@ impl Window {
         let Some(lost) = self.services.get(&service) else { return loss };
         let counted = || lost.leases.iter().filter_map(|lease| marks.get(lease));
         let still = counted().filter(|mark| mark.was_healthy && mark.is_healthy).count() as u32;
-        loss.lost = lost.leases.len() as u32 + lost.gone;
-        loss.lost_healthy = counted().filter(|mark| mark.was_healthy).count() as u32 + lost.gone_healthy;
+        let elsewhere = members.suspects_elsewhere;
+        let here = counted().filter(|mark| mark.was_healthy).count() as u32;
+        loss.lost = lost.leases.len() as u32 + lost.gone + elsewhere;
+        loss.lost_healthy = here + lost.gone_healthy + elsewhere;
         loss.all = members.all + lost.gone;
-        loss.after = members.healthy.saturating_sub(still);
+        loss.after = members.healthy.saturating_sub(still + elsewhere);
         loss.before = loss.after + loss.lost_healthy;
         loss
     }
@@ -188,7 +190,7 @@ impl Loss {
 
     /// Whether letting go of those that a freeze keeps, `held` of them healthy, would still be too many.
     pub(super) fn is_mass_if(&self, members: Members, held: u32) -> bool {
-        let after = members.healthy.saturating_sub(held);
+        let after = members.healthy.saturating_sub(held + members.suspects_elsewhere);
         self.all >= MEMBERS_MIN && (after == 0 || self.is_below(after))
     }
 }

@@ -141,3 +141,42 @@ fn without_members_everything_is_this_nodes() {
     assert!(!shared.is_embedded() && shared.is_owner(NodeIncarnation(1), &key("s/a")));
     assert!(!shared.is_owner(NodeIncarnation(7), &key("s/a")));
 }
+
+#[test]
+fn suspects_of_other_nodes_are_counted_while_they_are_healthy() {
+    use crate::model::{Author, Base, Cause, Change, Entry, Frame, Lease, LogIdentity, Op, Origin, Position};
+    use crate::model::{Provider, ProviderSpec, Revision};
+    let (identity, ownership) = (LogIdentity([1; 16]), of(&[1, 2]));
+    let mut state = State::new(identity);
+    let mut counter = 0;
+    let mut say = |op: Op| {
+        counter += 1;
+        let origin = Origin { node: NodeIncarnation(9), counter };
+        let changes = vec![Change { origin, author: Author::new("somebody", "test"), op }];
+        let frame = Frame { identity, writer: NodeIncarnation(9), time_ms: 1, changes };
+        let position = Position::new(1, counter).unwrap();
+        let verdicts = state.apply(&Entry { position, frame: frame.into(), checksum: 0 }).unwrap().verdicts;
+        assert!(matches!(verdicts[..], [crate::state::Verdict::Applied(_)]), "{verdicts:?}");
+        position.at(0)
+    };
+    let spec = ProviderSpec { lease: Lease::DEFAULT, ..ProviderSpec::at("h", 1) };
+    let mut suspicions: BTreeMap<InstanceKey, Revision> = BTreeMap::new();
+    for n in 0..60 {
+        // A service before and one behind it in the order of names.
+        let instance = key(&format!("{}/i{n}", ["a", "b", "c"][n % 3]));
+        let (provider, base) = (Box::new(Provider::new(&spec).unwrap()), Base::Absent(Position::ZERO));
+        let generation = say(Op::Register { instance: instance.clone(), provider, base, epoch: None });
+        if n < 45 {
+            let op = Op::Suspect { instance: instance.clone(), generation, age_ms: 1, cause: Cause::Lapse };
+            suspicions.insert(instance, say(op));
+        }
+    }
+    let of_b = || suspicions.iter().filter(|(key, _)| key.service.service.as_str() == "b");
+    let theirs: Vec<_> = of_b().filter(|(key, _)| !ownership.is_owner(NodeIncarnation(1), key)).collect();
+    assert!(theirs.len() > 2 && theirs.len() < 13, "{}", theirs.len());
+    let (instance, suspicion) = theirs[0];
+    say(Op::Unhealthy { instance: instance.clone(), suspicion: *suspicion });
+    let counted =
+        |ownership: &Ownership| ownership.suspects_elsewhere(NodeIncarnation(1), &state, &key("b/i").service) as usize;
+    assert_eq!((counted(&ownership), counted(&Ownership::default())), (theirs.len() - 1, 0));
+}
