@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gateway::http::Config;
@@ -37,6 +37,11 @@ impl Files {
 
     fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Where a file is, or would be, that is called so.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 }
 

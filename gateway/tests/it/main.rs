@@ -40,4 +40,7 @@ mod http_tls;
 mod http_watch;
 mod http_world;
 mod http_wrong;
+mod peer;
+mod peer_hostile;
+mod peer_world;
 mod probe;
