@@ -18,6 +18,8 @@ use super::shown::{Shown, follow_from};
 
 /// The library returns as soon as there is something; this is how soon a stop is heeded.
 const POLL_WAIT: Duration = Duration::from_millis(100);
+/// How long it may stand still before what is known to be there, until it tries with another consumer.
+const STALL_MAX_MS: u64 = 3_000;
 /// Frames that are shown at once, and their bytes.
 const BATCH_FRAMES_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -36,6 +38,8 @@ pub(super) struct Follower {
     is_rejoining: bool,
     batch: Vec<(Entry, usize)>,
     batch_bytes: usize,
+    /// When it last came to a record or to the end, or began anew.
+    moved_ms: u64,
 }
 
 /// Why it ends.
@@ -66,6 +70,7 @@ impl Follower {
             is_rejoining: false,
             batch: Vec::new(),
             batch_bytes: 0,
+            moved_ms: clock.mono_ms(),
         })
     }
 
@@ -88,8 +93,12 @@ impl Follower {
             self.heed()?;
             self.show()?;
             match polled {
-                Polled::Nothing | Polled::Record(_) => {}
-                Polled::End => self.shown.set_caught_up(),
+                Polled::Nothing => self.watch_stall()?,
+                Polled::Record(_) => {}
+                Polled::End => {
+                    self.moved_ms = self.clock.mono_ms();
+                    self.shown.set_caught_up();
+                }
                 Polled::OutOfRange => self.find_place(None)?,
                 Polled::Away(why) => self.rejoin(&why)?,
                 Polled::Broken(why) => self.begin_anew(&why)?,
@@ -111,6 +120,7 @@ impl Follower {
     }
 
     fn take(&mut self, record: Record) -> Result<(), Ended> {
+        self.moved_ms = self.clock.mono_ms();
         if self.is_rejoining
             && let Some((offset, checksum)) = self.last
             && record.offset == offset
@@ -160,12 +170,25 @@ impl Follower {
         self.reader.assign(from).map_err(|error| Ended::Unusable(error.to_string()))
     }
 
+    /// More is there than it has come to, and nothing comes: whatever holds the consumer up, another one is not held up
+    /// by it.
+    fn watch_stall(&mut self) -> Result<(), Ended> {
+        let now_ms = self.clock.mono_ms();
+        if self.shown.known() <= self.next {
+            self.moved_ms = now_ms;
+        } else if now_ms.saturating_sub(self.moved_ms) > STALL_MAX_MS {
+            return self.begin_anew("it stands still, and there is more");
+        }
+        Ok(())
+    }
+
     /// The consumer itself is of no more use.
     fn begin_anew(&mut self, why: &str) -> Result<(), Ended> {
         tracing::warn!(why, "the follower begins anew");
         let reader = Reader::new("follower", &self.config, &self.clock);
         self.reader = reader.map_err(|error| Ended::Unusable(error.to_string()))?;
         self.is_rejoining = false;
+        self.moved_ms = self.clock.mono_ms();
         self.rejoin(why)
     }
 

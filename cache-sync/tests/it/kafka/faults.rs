@@ -64,7 +64,7 @@ async fn through(place: &Place, name: &str, fault: impl AsyncFnOnce()) -> usize 
                 let entries = log.read(after, 100).await.unwrap();
                 after = entries[entries.len() - 1].position;
                 seen.extend(entries.iter().map(|entry| (entry.position, entry.frame.writer.0)));
-                if entries.last().unwrap().frame.writer.0 == LAST {
+                if entries.iter().any(|entry| entry.frame.writer.0 == LAST) {
                     return seen;
                 }
             }
