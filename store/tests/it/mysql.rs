@@ -1,6 +1,6 @@
 //! The store on a real MariaDB, and on a MySQL where there is one.
 
-mod base;
+pub(crate) mod base;
 mod damage;
 mod faults;
 mod large;

@@ -7,6 +7,7 @@ use compute::port::PresenceStore;
 use compute::state::State;
 use compute::testing::script::{IDENTITY, Script};
 
+use crate::mysql::base::Base;
 use crate::place::Place;
 
 #[tokio::test]
@@ -15,25 +16,7 @@ async fn a_node_that_boots_at_any_watermark_has_the_whole_state() {
     for seed in 0..6 {
         let place = Place::new();
         let store = place.open().await;
-        let epoch = store.lead(IDENTITY).await.unwrap();
-        let mut script = Script::new(seed);
-        let mut from = Position::ZERO;
-        for _ in 0..250 {
-            if script.step().is_none() {
-                continue;
-            }
-            let upto = script.state().log();
-            let rows = script.state_mut().take_rows();
-            store.land(epoch, rows, from, upto).await.unwrap();
-            from = upto.watermark;
-            let booted = State::load(store.load().await.unwrap(), LogIdentity([1; 16])).unwrap();
-            assert_eq!(booted.log(), upto, "seed {seed}");
-            let (expected, found) = (script.state().all_rows(), booted.all_rows());
-            same(&expected, &found, &format!("seed {seed}, at {from}"));
-            let timers = |state: &State| (state.timer_count(), state.next_due_ms());
-            assert_eq!(timers(&booted), timers(script.state()), "seed {seed}, at {from}");
-            most(&mut rows_seen, expected);
-        }
+        boots_everywhere(store.as_ref(), seed, 250, &mut rows_seen).await;
         store.close().await;
     }
     let seen = [
@@ -49,6 +32,39 @@ async fn a_node_that_boots_at_any_watermark_has_the_whole_state() {
         rows_seen.members.len(),
     ];
     assert!(seen.iter().all(|most| *most > 0), "the scripts made too little: {seen:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_boots_from_mariadb_at_any_watermark_has_it_too() {
+    let mut rows_seen = Rows::default();
+    for seed in 0..2 {
+        let Some(base) = Base::shared().await else { return };
+        boots_everywhere(base.open().await.as_ref(), seed, 150, &mut rows_seen).await;
+    }
+    assert!(rows_seen.len() > 20, "the scripts made too little: {} rows", rows_seen.len());
+}
+
+/// Keeps the longest of each kind that was there at once.
+async fn boots_everywhere(store: &impl PresenceStore, seed: u64, steps: usize, rows_seen: &mut Rows) {
+    let epoch = store.lead(IDENTITY).await.unwrap();
+    let mut script = Script::new(seed);
+    let mut from = Position::ZERO;
+    for _ in 0..steps {
+        if script.step().is_none() {
+            continue;
+        }
+        let upto = script.state().log();
+        let rows = script.state_mut().take_rows();
+        store.land(epoch, rows, from, upto).await.unwrap();
+        from = upto.watermark;
+        let booted = State::load(store.load().await.unwrap(), LogIdentity([1; 16])).unwrap();
+        assert_eq!(booted.log(), upto, "seed {seed}");
+        let (expected, found) = (script.state().all_rows(), booted.all_rows());
+        same(&expected, &found, &format!("seed {seed}, at {from}"));
+        let timers = |state: &State| (state.timer_count(), state.next_due_ms());
+        assert_eq!(timers(&booted), timers(script.state()), "seed {seed}, at {from}");
+        most(rows_seen, expected);
+    }
 }
 
 fn same(expected: &Rows, found: &Rows, at: &str) {
