@@ -16,6 +16,7 @@ const START_WAIT: Duration = Duration::from_millis(20);
 /// Started by one of these lines on its standard input: whatever becomes of the test, the broker ends with it, and
 /// what it wrote goes unless it is told to keep it.
 const KEEPER: &str = r#"
+trap : TERM INT HUP
 "$@" >>"$OUT" 2>&1 </dev/null &
 echo $!
 read -r word
