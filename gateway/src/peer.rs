@@ -9,6 +9,7 @@
 //! - Each call and each answer carries a [proof](secret) that its sender has the cluster secret. It is bound to the
 //!   method and to both incarnations, so that a proof which was read on the way opens nothing else, and ends with the
 //!   life of either node. Without encryption who reads the wire can still repeat it: beyond loopback there is TLS.
+//! - [`gossip`] says where nodes are that the log has not shown yet. It decides nothing.
 //! - Every call is bounded. A peer that is cut off or stopped is noticed by pings of HTTP/2 and by a small question
 //!   twice a second, and asked again with growing pauses.
 
@@ -18,6 +19,8 @@ mod client;
 mod connect;
 mod convert;
 mod door;
+pub mod gossip;
+mod known;
 mod link;
 mod parts;
 mod secret;

@@ -1,6 +1,5 @@
 //! A node's way to the others.
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +16,9 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::convert::{from_reply, from_subscription, to_services};
-use super::link::{Call, Failure, Link};
+use super::gossip::About;
+use super::known::Known;
+use super::link::{Call, Failure};
 use super::parts::parts;
 use super::secret::Key;
 use super::{Config, Method, SUBSCRIPTIONS_ALL_MAX};
@@ -34,24 +35,35 @@ pub struct GrpcPeers {
 struct Shared {
     config: Config,
     clock: Arc<dyn Clock>,
-    key: Key,
-    links: Mutex<BTreeMap<NodeIncarnation, Arc<Link>>>,
+    known: Mutex<Known>,
     changed: Notify,
 }
 
 impl GrpcPeers {
     /// Within a runtime: who is a member is asked from time to time whether it is there.
     pub fn new(config: Config, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let (key, links, changed) = (Key::of_calls(&config.secret), Mutex::default(), Notify::new());
-        let shared = Arc::new(Shared { config, clock, key, links, changed });
+        let known = Mutex::new(Known::new(Key::of_calls(&config.secret)));
+        let shared = Arc::new(Shared { config, clock, known, changed: Notify::new() });
         let pulses = tokio::spawn(pulses(Arc::clone(&shared)));
         Arc::new(Self { shared, _pulses: AbortOnDropHandle::new(pulses) })
+    }
+
+    /// What gossip says of the others, all that is heard now: where a member is whose address the log does not name,
+    /// and who can be asked, but no more, before the log shows it.
+    pub fn hear(&self, hints: &[About]) {
+        self.shared.known().hear(hints);
+        self.shared.changed.notify_one();
+    }
+
+    /// Nodes that gossip knows and the log has not shown.
+    pub fn hinted(&self) -> Vec<NodeIncarnation> {
+        self.shared.known().hinted()
     }
 }
 
 impl Shared {
-    fn links(&self) -> MutexGuard<'_, BTreeMap<NodeIncarnation, Arc<Link>>> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How old an answer may be of somebody who is there: two questions, of which one was not answered in time.
@@ -62,7 +74,8 @@ impl Shared {
 
     fn reachable(&self) -> Vec<NodeIncarnation> {
         let (now, window_ms) = (self.clock.mono_ms(), self.window_ms());
-        self.links().values().filter(|link| link.is_reachable(now, window_ms)).map(|link| link.node).collect()
+        let known = self.known();
+        known.links().filter(|link| link.is_reachable(now, window_ms)).map(|link| link.node).collect()
     }
 
     async fn call<T, F>(
@@ -74,7 +87,7 @@ impl Shared {
     where
         F: Future<Output = Result<T, Failure>> + Send,
     {
-        let link = self.links().get(&node).cloned().ok_or(PeerError::Unknown(node))?;
+        let link = self.known().link(node, method).ok_or(PeerError::Unknown(node))?;
         let began_us = self.clock.mono_us();
         let outcome = match link.begin(method, &self.config, self.clock.mono_ms()) {
             Ok(call) => {
@@ -123,7 +136,7 @@ async fn pulses(shared: Arc<Shared>) {
     let mut asking = JoinSet::new();
     loop {
         let now = shared.clock.mono_ms();
-        let links: Vec<_> = shared.links().values().cloned().collect();
+        let links: Vec<_> = shared.known().links().cloned().collect();
         for link in links.iter().filter(|link| link.take_pulse(now)) {
             let (shared, link) = (Arc::clone(&shared), Arc::clone(link));
             asking.spawn(async move {
@@ -147,15 +160,7 @@ async fn pulses(shared: Arc<Shared>) {
 #[async_trait]
 impl Peers for GrpcPeers {
     fn know(&self, me: NodeIncarnation, members: &[(NodeIncarnation, Arc<str>)]) {
-        let mut links = self.shared.links();
-        let mut known = BTreeMap::new();
-        for (node, address) in members.iter().filter(|(node, _)| *node != me) {
-            let same = links.get(node).filter(|link| link.me == me && link.address == *address).cloned();
-            let link = same.unwrap_or_else(|| Link::new(me, *node, Arc::clone(address), self.shared.key.clone()));
-            known.insert(*node, link);
-        }
-        *links = known;
-        drop(links);
+        self.shared.known().know(me, members);
         self.shared.changed.notify_one();
     }
 

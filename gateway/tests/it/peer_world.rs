@@ -154,11 +154,14 @@ pub(crate) async fn two(config: Config) -> [Node; 2] {
     [one, two]
 }
 
+/// By the address of the relay in front.
+type Doors = BTreeMap<Arc<str>, (Relay, Option<Serving>)>;
+
 /// Where the suite gets its nodes.
 pub(crate) struct Sockets {
     config: Config,
     tls: Tls,
-    last: Mutex<BTreeMap<Arc<str>, (Relay, Option<Serving>)>>,
+    last: Mutex<Doors>,
 }
 
 impl Sockets {
