@@ -4,11 +4,12 @@ SHELL := bash
 CARGO_TARGET_DIR ?= target
 BINARY := $(CARGO_TARGET_DIR)/release/thuban
 
-.PHONY: help build run test check clients schemathesis prometheus load fmt lint deny doc bench bench-full fuzz-full crash-full ci
+.PHONY: help build run test check clients schemathesis prometheus load cluster fmt lint deny doc bench bench-full fuzz-full crash-full ci
 
 help:
 	@echo 'make build          $(BINARY), everything included'
 	@echo 'make run            build it and start one node (ARGS="--http 127.0.0.1:7900" and the like)'
+	@echo 'make cluster        MariaDB, Kafka, three nodes and HAProxy on loopback, until Ctrl-C'
 	@echo 'make test           every test: rust, the example clients, the API contract, Prometheus'
 	@echo 'make check          formatting, clippy, each crate alone, dependencies, docs'
 	@echo 'make ci             what CI runs: check, test and the release build'
@@ -24,6 +25,10 @@ build:
 
 run: build
 	$(BINARY) serve $(ARGS)
+
+cluster: build
+	@.ci/install kafka mariadb haproxy
+	@exec python3 deploy/local/cluster.py --binary $(BINARY) $(ARGS)
 
 test:
 	@.ci/suite rust clients contract prometheus load

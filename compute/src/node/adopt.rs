@@ -18,10 +18,11 @@ pub async fn adopt(
     }
     let unpaired = StartError::Unpaired { store: bound.identity, log: bounds.identity };
     // Another node's log holds what is not ours.
-    if bounds.last != Position::ZERO || generation <= bound.watermark.generation() {
+    if bounds.last != bounds.trimmed || generation <= bound.watermark.generation() {
         return Err(unpaired);
     }
-    let watermark = Position::new(generation, 0).ok_or(unpaired)?;
+    // A topic that was emptied goes on with its offsets.
+    let watermark = Position::new(generation, bounds.trimmed.offset()).ok_or(unpaired)?;
     let epoch = store.lead(bound.identity).await?;
     let rows = store.load().await?.rows;
     let kept = rows.len();

@@ -442,7 +442,7 @@ impl Applier {
             None => self.state.take_rows(),
         };
         self.landing = Some(rows.len());
-        permit.send(Work::Land(Batch { rows, from: self.landed, upto: self.state.log() }));
+        permit.send(Work::Land(Box::new(Batch { rows, from: self.landed, upto: self.state.log() })));
         self.landed_at = now;
     }
 

@@ -21,7 +21,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 pub(super) enum Work {
     /// Take the landing role: where several nodes share the store, one lands.
     Lead,
-    Land(Batch),
+    Land(Box<Batch>),
 }
 
 /// One contiguous range of the log, coalesced to its values at the end.
@@ -62,7 +62,7 @@ impl Lander {
         while let Some(work) = work.recv().await {
             let landing = match work {
                 Work::Lead => self.lead().await,
-                Work::Land(batch) => self.land(batch).await,
+                Work::Land(batch) => self.land(*batch).await,
             };
             match &landing {
                 Landing::Led(log) => tracing::info!(landed = %log.watermark, "this node lands in the store"),

@@ -16,6 +16,7 @@ use gateway::admission::Admission;
 use ipnet::IpNet;
 
 mod check;
+mod durable;
 mod file;
 mod flags;
 mod keys;
@@ -25,6 +26,7 @@ mod settings;
 mod tests;
 mod wrong;
 
+pub(crate) use durable::{Cluster, Log, Store};
 pub(crate) use flags::Flags;
 pub(crate) use settings::{Environment, Settings};
 use wrong::Wrong;
@@ -34,8 +36,10 @@ pub(crate) use wrong::Wrongs;
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
-    pub(crate) store: PathBuf,
-    pub(crate) log: PathBuf,
+    pub(crate) store: Store,
+    pub(crate) log: Log,
+    /// `None`: this node has its log to itself.
+    pub(crate) cluster: Option<Cluster>,
     /// The change log is lost, and a new one takes its place.
     pub(crate) adopt_store: bool,
     pub(crate) http: SocketAddr,

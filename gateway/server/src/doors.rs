@@ -8,7 +8,7 @@ use compute::port::Clock;
 use gateway::booting::{self, Progress};
 use gateway::http::DoorReport;
 use gateway::listen::{Answers, BindError, Listener, Named, Opening};
-use gateway::{grpc, http};
+use gateway::{grpc, http, peer};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,8 @@ impl Stage {
 pub(crate) struct Doors {
     http: Served,
     grpc: Served,
+    /// For the other nodes of a cluster.
+    peer: Option<Served>,
     stop: CancellationToken,
 }
 
@@ -64,21 +66,43 @@ impl Doors {
         let http = bind(http::Door::NAMED, config.http, config.listen.clone()).await?;
         let grpc_listen = grpc::Door::listening(config.listen.clone());
         let grpc = bind(grpc::Door::NAMED, config.grpc, grpc_listen).await?;
+        let peer = match &config.cluster {
+            Some(cluster) => {
+                let listening = peer::Door::listening(config.listen.clone(), &cluster.peers);
+                Some(bind(peer::Door::NAMED, cluster.peer, listening).await?)
+            }
+            None => None,
+        };
         let stop = CancellationToken::new();
         let http = Served::start(http::Door::NAMED, http, booting::http(stage.progress()), &stop);
         let grpc = Served::start(grpc::Door::NAMED, grpc, booting::grpc(stage.progress()), &stop);
-        Ok(Self { http, grpc, stop })
+        let peer = peer.map(|peer| Served::start(peer::Door::NAMED, peer, booting::grpc(stage.progress()), &stop));
+        Ok(Self { http, grpc, peer, stop })
     }
 
     /// From now on they answer.
-    pub(crate) fn open(&self, http: Answers, grpc: Answers) {
+    pub(crate) fn open(&self, http: Answers, grpc: Answers, peer: Option<Answers>) {
+        if let Some((served, peer)) = self.peer.as_ref().zip(peer) {
+            served.opening.open(peer);
+        }
         self.grpc.opening.open(grpc);
         self.http.opening.open(http);
     }
 
     /// The line that a start-up script waits for.
     pub(crate) fn ready_line(&self) -> String {
-        format!("ready http={} grpc={}", self.http.address, self.grpc.address)
+        let peer = self.peer_address().map(|address| format!(" peer={address}")).unwrap_or_default();
+        format!("ready http={} grpc={}{peer}", self.http.address, self.grpc.address)
+    }
+
+    /// Of HTTP and of gRPC.
+    pub(crate) fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        (self.http.address, self.grpc.address)
+    }
+
+    /// Where the other nodes reach this one.
+    pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
+        self.peer.as_ref().map(|peer| peer.address)
     }
 
     pub(crate) fn reports(&self) -> Vec<DoorReport> {
@@ -88,13 +112,13 @@ impl Doors {
             is_encrypted: served.is_encrypted,
             problem: None,
         };
-        vec![report(&self.http), report(&self.grpc)]
+        [Some(&self.http), Some(&self.grpc), self.peer.as_ref()].into_iter().flatten().map(report).collect()
     }
 
     /// Takes no new connection, finishes what is under way, and cuts what is left after the drain timeout.
     pub(crate) async fn close(self) {
         self.stop.cancel();
-        for served in [self.http, self.grpc] {
+        for served in [self.http, self.grpc].into_iter().chain(self.peer) {
             if let Err(error) = served.task.await {
                 tracing::error!(door = served.named.door, %error, "the door's task ended badly");
             }

@@ -1,19 +1,23 @@
-//! The embedded store and log, and the node that stands on them.
+//! Store and log, embedded or shared, and the node that stands on them.
+
+mod shared;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cache_sync::kafka::KafkaLog;
 use cache_sync::local::{self, Choice, LocalLog, OpenError};
-use compute::model::{GENERATIONS_FIRST, LogGeneration};
+use compute::model::{GENERATIONS_FIRST, LogGeneration, LogState};
 use compute::node::{self, Node, Parts, StartError};
 use compute::port::change_log::LogReadError;
 use compute::port::store::{LandError, ReadError};
-use compute::port::{Chance, Clock, PresenceStore};
+use compute::port::{Chance, ChangeLog, Clock, Peers, PresenceStore};
 use gateway::probe::NetProber;
+use store::mysql::MysqlStore;
 use store::sqlite::SqliteStore;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::doors::Stage;
 use crate::ending::Ending;
 
@@ -25,34 +29,83 @@ const LOST: &str = "put the node's log back from where it is; if it is lost for 
                     -wal file) away and start once with --adopt-store: the node goes on from what has landed in the \
                     store, with a new log, and what had not landed is lost";
 
+/// Where presence lands.
+enum Store {
+    Sqlite(Arc<SqliteStore>),
+    Mysql(Arc<MysqlStore>),
+}
+
+/// The change log.
+enum Log {
+    Local(Arc<LocalLog>),
+    Kafka(Arc<KafkaLog>),
+}
+
 pub(crate) struct Durable {
-    store: Arc<SqliteStore>,
-    log: Arc<LocalLog>,
+    store: Store,
+    log: Log,
+}
+
+impl Store {
+    fn port(&self) -> Arc<dyn PresenceStore> {
+        match self {
+            Self::Sqlite(store) => store.clone(),
+            Self::Mysql(store) => store.clone(),
+        }
+    }
+
+    /// A server that is away is waited for by whoever asks something of it.
+    async fn open(config: &Config) -> Result<Self, Ending> {
+        match &config.store {
+            config::Store::Sqlite(path) => Ok(Self::Sqlite(store::sqlite::open(path).await.map_err(refused)?)),
+            config::Store::Mysql(settings) => Ok(Self::Mysql(store::mysql::open_later(settings))),
+        }
+    }
+
+    async fn close(&self) {
+        match self {
+            Self::Sqlite(store) => store.close().await,
+            Self::Mysql(store) => store.close().await,
+        }
+    }
+}
+
+impl Log {
+    fn port(&self) -> Arc<dyn ChangeLog> {
+        match self {
+            Self::Local(log) => log.clone(),
+            Self::Kafka(log) => log.clone(),
+        }
+    }
+
+    async fn close(&self) {
+        match self {
+            Self::Local(log) => log.close().await,
+            Self::Kafka(log) => log.close().await,
+        }
+    }
+}
+
+/// What a node needs beside its store and its log.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) clock: &'a Arc<dyn Clock>,
+    pub(crate) chance: &'a Arc<dyn Chance>,
+    pub(crate) stage: &'a Stage,
+    /// The way to the other nodes, where there are any.
+    pub(crate) peers: Option<Arc<dyn Peers>>,
 }
 
 impl Durable {
-    /// Opens both files, or makes them. A store that knows a log opens only that one, unless it was said to be lost.
-    pub(crate) async fn open(
-        config: &Config,
-        clock: &Arc<dyn Clock>,
-        chance: &dyn Chance,
-        stage: &Stage,
-    ) -> Result<Self, Ending> {
-        stage.enter("opening the store");
-        let store = store::sqlite::open(&config.store).await.map_err(refused)?;
-        let bound = store.mark().await.map_err(|error| Ending::Durable(in_file(&config.store, error)))?;
-        stage.enter("opening the log");
-        let choice = match bound {
-            Some((_, log)) if config.adopt_store => {
-                let generation = node::raised(log.watermark);
-                let generation = generation.ok_or_else(|| refused("too many logs were lost: no generation is left"))?;
-                Choice::OpenOrCreate { generation, chance }
-            }
-            Some((_, log)) => Choice::Existing(log.identity),
-            None => Choice::OpenOrCreate { generation: first_generation(chance), chance },
+    /// Opens both, or makes them. A store that knows a log opens only that one, unless it was said to be lost.
+    pub(crate) async fn open(config: &Config, around: &Surroundings<'_>) -> Result<Self, Ending> {
+        around.stage.enter("opening the store");
+        let store = Store::open(config).await?;
+        let bound = mark(&*store.port(), config, around).await?;
+        around.stage.enter("opening the log");
+        let log = match &config.log {
+            config::Log::Local(path) => Log::Local(open_local(path, bound, config, around).await?),
+            config::Log::Kafka(topic) => Log::Kafka(shared::open(topic, &*store.port(), bound, config, around).await?),
         };
-        let log = LocalLog::open(&local::Config::at(&config.log), choice, Arc::clone(clock)).await;
-        let log = log.map_err(|error| unopened(&error))?;
         let durable = Self { store, log };
         if config.adopt_store
             && let Err(ending) = durable.adopt().await
@@ -65,55 +118,93 @@ impl Durable {
 
     /// Binds the store to a log that took the place of a lost one.
     async fn adopt(&self) -> Result<(), Ending> {
-        let generation = self.log.generation();
-        if !node::adopt(&*self.store, &*self.log, generation).await.map_err(|error| unstarted(&error))? {
+        let generation = match &self.log {
+            Log::Local(log) => log.generation(),
+            Log::Kafka(log) => log.generation(),
+        };
+        let (store, log) = (self.store.port(), self.log.port());
+        if !node::adopt(&*store, &*log, generation).await.map_err(|error| unstarted(&error))? {
             tracing::warn!("the change log is not lost: --adopt-store does nothing, and is best left out");
         }
         Ok(())
     }
 
     /// Boots the node; tries again for as long as what it stands on is only away.
-    pub(crate) async fn start(
-        &self,
-        config: &Config,
-        clock: &Arc<dyn Clock>,
-        chance: &Arc<dyn Chance>,
-        stage: &Stage,
-    ) -> Result<Node, Ending> {
+    pub(crate) async fn start(&self, config: &Config, around: &Surroundings<'_>) -> Result<Node, Ending> {
         let parts = Parts {
-            store: self.store.clone(),
-            log: self.log.clone(),
-            clock: Arc::clone(clock),
-            chance: Arc::clone(chance),
+            store: self.store.port(),
+            log: self.log.port(),
+            clock: Arc::clone(around.clock),
+            chance: Arc::clone(around.chance),
             prober: Arc::new(NetProber::new(config.check_allow.clone())),
-            peers: None,
+            peers: around.peers.clone(),
             journal: None,
         };
         loop {
-            stage.enter("loading the store and replaying the log");
+            around.stage.enter("loading the store and replaying the log");
             match node::start(parts.clone(), config.node.clone()).await {
                 Ok(node) => return Ok(node),
                 Err(error) if is_away(&error) => {
                     tracing::warn!(%error, "not started, trying again");
-                    stage.enter("waiting for the store or the log to answer");
-                    clock.sleep(RETRY).await;
+                    around.stage.enter("waiting for the store or the log to answer");
+                    around.clock.sleep(RETRY).await;
                 }
                 Err(error) => return Err(unstarted(&error)),
             }
         }
     }
 
-    /// Writes what was handed over, and lets go of the files.
+    /// Writes what was handed over, and lets go of store and log.
     pub(crate) async fn close(&self) {
         self.log.close().await;
         self.store.close().await;
     }
 }
 
+/// Which log the store knows, once it answers.
+async fn mark(
+    store: &dyn PresenceStore,
+    config: &Config,
+    around: &Surroundings<'_>,
+) -> Result<Option<LogState>, Ending> {
+    loop {
+        match store.mark().await {
+            Ok(mark) => return Ok(mark.map(|(_, log)| log)),
+            Err(ReadError::Away(why)) => {
+                tracing::warn!(why, "the store does not answer, trying again");
+                around.stage.enter("waiting for the store to answer");
+                around.clock.sleep(RETRY).await;
+            }
+            Err(error) => return Err(Ending::Durable(format!("{}: {error}", config.store))),
+        }
+    }
+}
+
+async fn open_local(
+    path: &Path,
+    bound: Option<LogState>,
+    config: &Config,
+    around: &Surroundings<'_>,
+) -> Result<Arc<LocalLog>, Ending> {
+    let chance = around.chance.as_ref();
+    let choice = match bound {
+        Some(log) if config.adopt_store => Choice::OpenOrCreate { generation: raised(log)?, chance },
+        Some(log) => Choice::Existing(log.identity),
+        None => Choice::OpenOrCreate { generation: first_generation(chance.number()), chance },
+    };
+    let log = LocalLog::open(&local::Config::at(path), choice, Arc::clone(around.clock)).await;
+    log.map_err(|error| unopened(&error))
+}
+
+/// Of a log in place of one that is lost.
+fn raised(lost: LogState) -> Result<LogGeneration, Ending> {
+    node::raised(lost.watermark).ok_or_else(|| refused("too many logs were lost: no generation is left"))
+}
+
 /// The generation of a log that begins now: another one, as a rule, than that of a log which was here before.
-fn first_generation(chance: &dyn Chance) -> LogGeneration {
+fn first_generation(drawn: u64) -> LogGeneration {
     let (first, last) = GENERATIONS_FIRST.into_inner();
-    let above = chance.below(u64::from(last - first) + 1);
+    let above = drawn % (u64::from(last - first) + 1);
     LogGeneration::try_from(above).map_or(first, |above| first + above)
 }
 
@@ -153,10 +244,6 @@ fn unopened(error: &OpenError) -> Ending {
 
 fn refused(error: impl std::fmt::Display) -> Ending {
     Ending::Durable(error.to_string())
-}
-
-fn in_file(path: &Path, error: impl std::fmt::Display) -> String {
-    format!("{}: {error}", path.display())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod chance;
 mod cli;
 mod client;
+mod company;
 mod config;
 mod descriptors;
 mod doors;

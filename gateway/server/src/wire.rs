@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use compute::node::Node;
 use compute::port::clock::SystemClock;
-use compute::port::{Chance, Clock};
+use compute::port::{Chance, Clock, Peers};
 use gateway::admission::Admission;
 use gateway::http::Surroundings;
-use gateway::{grpc, http};
+use gateway::peer::GrpcPeers;
+use gateway::{grpc, http, peer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -24,7 +25,7 @@ use crate::durable::Durable;
 use crate::ending::Ending;
 use crate::home::Home;
 use crate::shutdown::Signals;
-use crate::{descriptors, logging, vitals};
+use crate::{company, descriptors, durable, logging, vitals};
 
 /// How often the recorder of metrics puts its books in order.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -81,26 +82,36 @@ async fn live(mut config: Config, settings: &Settings) -> Result<(), Ending> {
     }
     let stage = Stage::new(Arc::clone(&clock), "opening the doors");
     let doors = Doors::bind(&config, &clock, &stage).await?;
-    let booted = signals.unless(boot(&config, &clock, &chance, &stage)).await;
+    let peers = config.cluster.as_ref().map(|cluster| GrpcPeers::new(cluster.peers.clone(), Arc::clone(&clock)));
+    company::advertise(&mut config, &doors);
+    let around = durable::Surroundings {
+        clock: &clock,
+        chance: &chance,
+        stage: &stage,
+        peers: peers.clone().map(|peers| peers as Arc<dyn Peers>),
+    };
+    let booted = signals.unless(boot(&config, &around)).await;
     let Some((durable, node)) = booted.transpose()? else {
         doors.close().await;
         return Ok(());
     };
     let ports = Ports { config, clock, chance, admission, recorder };
     let grpc = ports.open(&doors, &node);
+    let _gossip = match peers {
+        Some(peers) => {
+            let around = (Arc::clone(&ports.clock), ports.chance.as_ref());
+            company::gossip(&ports.config, &doors, (node.registry(), peers), around).await?
+        }
+        None => None,
+    };
     let failure = until_asked(&mut signals, node).await;
     let closing = close(&ports, doors, grpc, failure, &durable);
     signals.unless(closing).await.unwrap_or(Err(Ending::Cut))
 }
 
-async fn boot(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    chance: &Arc<dyn Chance>,
-    stage: &Stage,
-) -> Result<(Durable, Node), Ending> {
-    let durable = Durable::open(config, clock, chance.as_ref(), stage).await?;
-    let node = durable.start(config, clock, chance, stage).await?;
+async fn boot(config: &Config, around: &durable::Surroundings<'_>) -> Result<(Durable, Node), Ending> {
+    let durable = Durable::open(config, around).await?;
+    let node = durable.start(config, around).await?;
     Ok((durable, node))
 }
 
@@ -135,7 +146,11 @@ impl Ports {
             chance: Arc::clone(&self.chance),
         };
         let grpc = grpc::Door::surrounded(ports, grpc::Config::default(), Some(self.surroundings(doors)));
-        doors.open(http.answers(), grpc.answers());
+        let peer = self.config.cluster.as_ref().map(|cluster| {
+            let host = Arc::new(node.registry());
+            peer::Door::new(host, cluster.peers.clone(), Arc::clone(&self.clock)).answers()
+        });
+        doors.open(http.answers(), grpc.answers(), peer);
         let line = doors.ready_line();
         tracing::info!("{line}");
         // Whoever started this may not listen any more, and that is no reason to end.

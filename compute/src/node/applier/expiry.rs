@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use metrics::{counter, gauge};
 
-use crate::model::{Author, Instance, InstanceKey, LeaseKind, MemberRow, NodeIncarnation, Op, SessionId};
+use crate::model::{Author, FreezeScope, Instance, InstanceKey, LeaseKind, MemberRow, NodeIncarnation, Op, Position, SessionId};
 use crate::node::checks::{CheckEvent, Feed};
 use crate::node::link::{CheckWord, Link};
 use crate::port::clock::MonoMs;
@@ -93,7 +93,12 @@ impl Expiry {
                 expiry.table.unhealthy(key, now);
             }
         }
-        for (scope, freeze) in state.freezes() {
+        let is_mine = |scope: &FreezeScope| match scope {
+            FreezeScope::Node(node) => expiry.ownership.is_embedded() || *node == me,
+            FreezeScope::Service(_) => true,
+        };
+        let freezes: Vec<_> = state.freezes().filter(|(scope, _)| is_mine(scope)).collect();
+        for (scope, freeze) in freezes {
             expiry.table.frozen(scope, freeze.revision, now);
         }
         expiry.table.ready(now);
@@ -128,10 +133,9 @@ impl Expiry {
                 self.table.end(key, instance.generation, now);
             }
             LeaseEvent::Suspected { key, suspicion } => {
-                let instance = state.instance(key)?;
-                if self.keeps(key, instance) {
-                    self.table.suspected(key, suspicion, now);
-                } else {
+                // The table knows what it has: while leases change hands, that is not what this node owns.
+                if !self.table.suspected(key, suspicion, now) {
+                    let instance = state.instance(key)?;
                     self.witness.suspected(key, instance, suspicion, now);
                     return second_opinion(&self.ownership, self.me, key, instance, suspicion);
                 }
@@ -156,7 +160,8 @@ impl Expiry {
             }
             LeaseEvent::Confirmed { key, suspicion } => self.table.confirmed(key, *suspicion, now),
             LeaseEvent::Cleared { key, age_ms } => {
-                self.witness.cleared(key, state.instance(key).map(Arc::as_ref), *age_ms, now);
+                let others = state.instance(key).filter(|_| !self.table.has(key));
+                self.witness.cleared(key, others.map(Arc::as_ref), *age_ms, now);
                 self.table.cleared(key, *age_ms, now);
                 if self.is_checked(key) {
                     self.checks.tell(CheckEvent::Cleared { key: key.clone() });
@@ -229,6 +234,11 @@ impl Expiry {
         counter!("thuban_expiry_holds_total", "reason" => "late").increment(1);
         counter!("thuban_leases_spared_total", "reason" => "late").increment(spared as u64);
         self.late = Some(Late { at: now, late_ms, spared });
+    }
+
+    /// Whether a beacon may say that everything up to there was looked at: what this node owes the log for that is said.
+    pub(super) fn may_show(&self, applied: Position) -> bool {
+        !self.table.owes() && self.witness.may_show(applied)
     }
 
     pub(super) fn refused(&mut self, op: &Op, now: MonoMs) {

@@ -74,7 +74,7 @@ impl Applier {
         self.fill(&mut gathering, |applier| &mut applier.renewals);
         self.fill(&mut gathering, |applier| &mut applier.staged);
         // A beacon says how far this node has looked: what it owes for that goes before it.
-        if self.away.is_none() && self.expiry.witness.may_show(self.state.position()) {
+        if self.away.is_none() && self.expiry.may_show(self.state.position()) {
             self.push_beacon(&mut gathering);
         }
         self.metrics.decided(self.clock.mono_us() - started);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::model::{Author, Change, Frame, Lease, LogState, MemberRow, NodeIncarnation, Op, Position};
+use crate::model::{Change, Frame, Lease, LogState, MemberRow, NodeIncarnation, Op, Position};
 use crate::node::Failure;
 use crate::node::checks::port_of;
 use crate::node::heard::{Heard, Owned};
@@ -386,8 +386,8 @@ impl Applier {
     /// The last word of a node that goes by itself.
     pub(super) fn farewell(&self) -> Option<Item> {
         let is_member = self.state.member(self.me).is_some();
-        let author: Author = self.own("node");
-        (self.company.is_some() && is_member).then(|| Item::Own { op: Op::Gone { node: self.me }, author })
+        let farewell = Item::Own { op: Op::Gone { node: self.me }, author: self.own("node") };
+        (self.company.is_some() && is_member).then_some(farewell)
     }
 }
 

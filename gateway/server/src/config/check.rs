@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use super::keys::{self, Kind};
 use super::settings::{Environment, Setting, Settings};
 use super::wrong::Wrong;
-use super::{Config, Logging};
+use super::{Cluster, Config, Log, Logging, Store};
 
 /// Longest name of a node, in bytes.
 const NODE_NAME_BYTES_MAX: usize = 255;
@@ -24,21 +24,21 @@ const PATH: &str = "a path";
 /// `None` when something is missing or wrong, which `wrongs` then tells.
 pub(super) fn check(settings: &Settings, environment: &Environment, wrongs: &mut Vec<Wrong>) -> Option<Config> {
     let mut checking = Checking { settings, wrongs };
-    checking.refuse_cluster();
+    checking.refuse_doors();
     let data_dir = checking.data_dir(environment);
-    let store = checking.file("store", "sqlite:", "this build has only sqlite", data_dir.as_deref());
-    let log = checking.file("log", "local:", "this build has only local", data_dir.as_deref());
+    let store = checking.store(data_dir.as_deref());
+    let log = checking.log(data_dir.as_deref());
     let adopt_store = checking.switch("adopt_store");
     let tls = checking.tls();
+    let cluster = checking.cluster(store.as_ref(), log.as_ref(), tls.as_ref());
     let token_file = checking.readable("token_file");
     let (http, grpc) = (checking.address("http"), checking.address("grpc"));
-    for unused in ["peer", "gossip"] {
-        checking.address(unused);
-    }
     let insecure = checking.switch("insecure");
     checking.refuse_open_doors(http, grpc, insecure, token_file.is_some() && tls != Some(Tls::Off));
+    let others = cluster.as_ref().and_then(Option::as_ref);
+    checking.refuse_open_peers(others, insecure || tls.as_ref().is_some_and(|tls| *tls != Tls::Off));
     let hosts = http.and_then(|http| checking.hosts(http));
-    checking.refuse_shared(http, grpc, store.as_deref(), log.as_deref());
+    checking.refuse_shared(http, grpc, store.as_ref(), log.as_ref());
     let logging = checking.logging();
     let check_allow = checking.check_allow();
     let listen = checking.listen();
@@ -48,6 +48,7 @@ pub(super) fn check(settings: &Settings, environment: &Environment, wrongs: &mut
         data_dir: data_dir?,
         store: store?,
         log: log?,
+        cluster: cluster?,
         adopt_store,
         http: http?,
         grpc: grpc?,
@@ -61,30 +62,30 @@ pub(super) fn check(settings: &Settings, environment: &Environment, wrongs: &mut
     })
 }
 
-struct Checking<'a> {
-    settings: &'a Settings,
+pub(super) struct Checking<'a> {
+    pub(super) settings: &'a Settings,
     wrongs: &'a mut Vec<Wrong>,
 }
 
 impl Checking<'_> {
-    fn wrong<T>(&mut self, name: &str, setting: &Setting, allowed: impl Into<String>) -> Option<T> {
+    pub(super) fn wrong<T>(&mut self, name: &str, setting: &Setting, allowed: impl Into<String>) -> Option<T> {
         let value = super::print::shown(name, &setting.words.join(","));
         let (key, origin) = (name.to_owned(), setting.origin.clone());
         self.wrongs.push(Wrong::Value { key, value, origin, allowed: allowed.into() });
         None
     }
 
-    fn rule(&mut self, rule: impl Into<String>) {
+    pub(super) fn rule(&mut self, rule: impl Into<String>) {
         self.wrongs.push(Wrong::Rule(rule.into()));
     }
 
     /// The one word of a key that has a value.
-    fn word(&self, name: &str) -> Option<(&Setting, &str)> {
+    pub(super) fn word(&self, name: &str) -> Option<(&Setting, &str)> {
         let setting = self.settings.get(name)?;
         Some((setting, setting.words.last().map_or("", String::as_str)))
     }
 
-    fn parsed<T>(&mut self, name: &str, allowed: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    pub(super) fn parsed<T>(&mut self, name: &str, allowed: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let (setting, word) = self.word(name)?;
         match parse(word) {
             Some(value) => Some(value),
@@ -95,7 +96,7 @@ impl Checking<'_> {
         }
     }
 
-    fn address(&mut self, name: &str) -> Option<SocketAddr> {
+    pub(super) fn address(&mut self, name: &str) -> Option<SocketAddr> {
         self.parsed(name, ADDRESS, |word| {
             let local = word.strip_prefix("localhost:").and_then(|port| port.parse().ok());
             word.parse().ok().or_else(|| local.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
@@ -138,20 +139,8 @@ impl Checking<'_> {
         found
     }
 
-    /// The path of `sqlite:PATH` or `local:PATH`.
-    fn file(&mut self, name: &str, scheme: &str, why: &str, data_dir: Option<&Path>) -> Option<PathBuf> {
-        if self.settings.get(name).is_none() {
-            return data_dir.map(|dir| dir.join(format!("{name}.sqlite")));
-        }
-        let allowed = format!("{scheme}PATH; {why}");
-        self.parsed(name, &allowed, |word| {
-            let path = word.strip_prefix(scheme)?;
-            (!path.is_empty() && !path.contains('\0')).then(|| path.into())
-        })
-    }
-
     /// A file that must be there, if it is named.
-    fn readable(&mut self, name: &str) -> Option<PathBuf> {
+    pub(super) fn readable(&mut self, name: &str) -> Option<PathBuf> {
         self.settings.get(name)?;
         let path = self.path(name)?;
         if let Err(error) = std::fs::File::open(&path).and_then(|file| is_file(&file)) {
@@ -178,12 +167,7 @@ impl Checking<'_> {
     }
 
     /// What only a cluster has. To take it and then run alone would be worse than to refuse it.
-    fn refuse_cluster(&mut self) {
-        if let Some(setting) = self.settings.get("join").filter(|setting| !setting.words.is_empty()) {
-            let setting = setting.clone();
-            let allowed = "nothing: this build runs one node, on a sqlite store and a local log, and joins no cluster";
-            self.wrong::<()>("join", &setting, allowed);
-        }
+    fn refuse_doors(&mut self) {
         if let Some(setting) = self.settings.get("doors")
             && setting.words.iter().any(|word| !word.is_empty() && word != "none")
         {
@@ -212,12 +196,25 @@ impl Checking<'_> {
         }
     }
 
+    /// Calls between nodes carry the cluster's secret: beyond loopback nobody may read along.
+    fn refuse_open_peers(&mut self, cluster: Option<&Cluster>, is_allowed: bool) {
+        let Some(cluster) = cluster.filter(|_| !is_allowed) else { return };
+        for (name, address) in [("peer", cluster.peer), ("gossip", cluster.gossip)] {
+            if !address.ip().is_loopback() {
+                self.rule(format!(
+                    "{name} = \"{address}\" is not a loopback address, and what nodes tell each other would go there in \
+                     clear: give --tls-cert and --tls-key, or say --insecure"
+                ));
+            }
+        }
+    }
+
     fn refuse_shared(
         &mut self,
         http: Option<SocketAddr>,
         grpc: Option<SocketAddr>,
-        store: Option<&Path>,
-        log: Option<&Path>,
+        store: Option<&Store>,
+        log: Option<&Log>,
     ) {
         if let (Some(http), Some(grpc)) = (http, grpc)
             && http.port() != 0
@@ -226,7 +223,7 @@ impl Checking<'_> {
         {
             self.rule(format!("http = \"{http}\" and grpc = \"{grpc}\" can't share a port"));
         }
-        if let (Some(store), Some(log)) = (store, log)
+        if let (Some(Store::Sqlite(store)), Some(Log::Local(log))) = (store, log)
             && store == log
         {
             self.rule(format!("store and log are both in {}: each needs a file of its own", store.display()));
@@ -347,7 +344,6 @@ impl Checking<'_> {
         let sessions_max = self.count("sessions_max");
         let entries_max = self.number("selected_entries_max");
         let bytes_max = self.number("selected_bytes_max");
-        self.advertise();
         Some(compute::node::Config {
             name: name?.into(),
             selected: SelectedLimits { entries_max: entries_max?, bytes_max: bytes_max? },
@@ -368,14 +364,6 @@ impl Checking<'_> {
             return self.parsed("node_name", &allowed, |word| is_name(word).then(|| word.to_owned()));
         }
         Some(host_name().filter(|name| is_name(name)).unwrap_or_else(|| "thuban".to_owned()))
-    }
-
-    fn advertise(&mut self) {
-        self.parsed("advertise", "a host name or an IP address, without a port", |word| {
-            let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-            let is_name = (1..=253).contains(&word.len()) && word.bytes().all(is_part);
-            (is_name || word.parse::<IpAddr>().is_ok()).then_some(())
-        });
     }
 }
 

@@ -28,8 +28,8 @@ impl Settings {
         let found = match key.name {
             "data_dir" => check::default_data_dir(environment).map(|dir| dir.display().to_string()),
             "node_name" => config.map(|config| config.node.name.to_string()),
-            "store" => config.map(|config| format!("sqlite:{}", config.store.display())),
-            "log" => config.map(|config| format!("local:{}", config.log.display())),
+            "store" => config.map(|config| config.store.to_string()),
+            "log" => config.map(|config| config.log.to_string()),
             _ => None,
         };
         match (found, key.preset) {

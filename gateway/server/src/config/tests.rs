@@ -173,15 +173,55 @@ fn a_file_that_is_no_toml_names_the_line() {
 }
 
 #[test]
-fn what_only_a_cluster_has_is_refused() {
+fn what_only_a_cluster_has_is_refused_without_one() {
     wrong(
-        &["--join", "10.0.0.1:7802"],
+        &["--join", "10.0.0.1:7803"],
         &[],
         None,
-        &["join = \"10.0.0.1:7802\" (from: flag --join)", "joins no cluster"],
+        &["join = \"10.0.0.1:7803\" (from: flag --join)", "share a kafka: log and a mysql: store"],
     );
-    wrong(&["--store", "mysql://u:secret@h/db"], &[], None, &["mysql://u:***@h/db", "this build has only sqlite"]);
-    wrong(&["--log", "kafka://h:9092/topic"], &[], None, &["kafka://h:9092/topic", "this build has only local"]);
+    wrong(&["--join", "nowhere"], &[], None, &["gossip addresses such as", "\"nowhere\""]);
+    wrong(&["--advertise", "a b"], &[], None, &["advertise = \"a b\"", "a host name or an IP address"]);
+}
+
+#[test]
+fn a_shared_log_needs_a_shared_store_and_a_secret() {
+    let log = ["--log", "kafka://127.0.0.1:9092/topic"];
+    wrong(&log, &[], None, &["store is a sqlite: one", "--store mysql://"]);
+    let both = ["--log", "kafka://127.0.0.1:9092/topic", "--store", "mysql://u:hidden@127.0.0.1/db"];
+    wrong(&both, &[], None, &["cluster_secret_file is not set", "head -c 32"]);
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("secret").display().to_string();
+    std::fs::write(&path, "short").unwrap();
+    let with = |more: &[&'static str]| {
+        let secret = ["--cluster-secret-file", path.as_str()];
+        let flags: Vec<&str> = both.iter().copied().chain(secret).chain(more.iter().copied()).collect();
+        wrongs(&flags, &[], None).join("\n")
+    };
+    assert!(with(&[]).contains("a file with a secret"), "{}", with(&[]));
+    std::fs::write(&path, "0123456789abcdef0123456789abcdef\n").unwrap();
+    assert_eq!(with(&[]), "");
+    assert_eq!(with(&["--join", "10.0.0.1:7803,other:7803", "--advertise", "10.0.0.2"]), "");
+    let open = with(&["--peer", "0.0.0.0:7802"]);
+    assert!(open.contains("peer = \"0.0.0.0:7802\" is not a loopback address"), "{open}");
+    let setting = with(&["--kafka-setting", "acks=1"]);
+    assert!(setting.contains("acks = 1; allowed:"), "{setting}");
+    assert!(with(&["--kafka-setting", "acks"]).contains("NAME=VALUE"));
+    assert_eq!(with(&["--kafka-setting", "client.id=me"]), "");
+}
+
+#[test]
+fn an_address_that_is_none_says_what_is_one() {
+    let store = wrongs(&["--store", "mysql://u:hidden@/db"], &[], None).join("\n");
+    assert!(store.contains("mysql://u:***@/db") && store.contains("no host"), "{store}");
+    assert!(!store.contains("hidden"), "{store}");
+    wrong(&["--store", "redis://h/db"], &[], None, &["redis://h/db", "sqlite:PATH, or mysql://"]);
+    wrong(&["--log", "kafka://h:9092"], &[], None, &["kafka://h:9092", "kafka://HOST:PORT"]);
+    wrong(&["--log", "pulsar://h"], &[], None, &["pulsar://h", "local:PATH, or kafka://"]);
+}
+
+#[test]
+fn doors_of_other_protocols_are_refused() {
     wrong(&["--doors", "nacos,eureka"], &[], None, &["nacos,eureka", "allowed: none: this build has no doors"]);
     let door = "door.nacos.http = \"127.0.0.1:8848\"";
     wrong(&["--door.nacos.http", "127.0.0.1:8848"], &[], None, &[door, "from: flag --door.nacos.http"]);

@@ -12,7 +12,7 @@ use crate::state::ownership::{Moved, Moving, Ownership, Transfer};
 use super::Expiry;
 
 /// Instances looked at in one turn of the applier.
-const STEP: usize = 50_000;
+const STEP: usize = 8_192;
 /// For how long a new owner waits for the ages that the old one tells: what has not come by then has its full time.
 const AGES_WAIT_MS: MonoMs = 500;
 /// Most ages kept until their leases are this node's.
@@ -54,6 +54,10 @@ impl Expiry {
         let gains = after.contains(&self.me) && (is_new || before.iter().any(|node| !after.contains(node)));
         let begins_at = if gains && gone.is_empty() { now + AGES_WAIT_MS } else { now };
         let before = std::mem::replace(&mut self.ownership, ownership);
+        if !gone.is_empty() {
+            let is_gone = |node: Option<NodeIncarnation>| gone.iter().any(|(gone, _)| Some(*gone) == node);
+            self.table.unseconded(&|key| is_gone(before.second(key)), now);
+        }
         let (mut heard_last, told) = match self.pass.take() {
             Some(pass) => (pass.heard_last, pass.told),
             None => Default::default(),

@@ -1,0 +1,358 @@
+#!/usr/bin/env python3
+"""A whole cluster on this machine's loopback: MariaDB, Kafka, nodes, and HAProxy in front of them.
+
+Prints one line on standard output once everything answers, and nothing more:
+
+    cluster ready lb=HTTP lb_grpc=GRPC node1=HTTP node1_grpc=GRPC node1_pid=PID node2=... kafka=ADDR store=ADDR
+
+What it is doing goes to standard error. A node that dies is started again after 5 s, as systemd or Kubernetes would.
+Ctrl-C (or SIGTERM) stops all of it within 30 s. Everything it writes is in one directory, which is removed at the end
+unless --keep is given.
+"""
+
+import argparse
+import os
+import pathlib
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+HERE = pathlib.Path(__file__).resolve().parent
+TREE = HERE.parent.parent
+RESTART_AFTER = 5.0
+STOP_WITHIN = 25.0
+
+
+def say(*words):
+    print("cluster:", *words, file=sys.stderr, flush=True)
+
+
+def free_ports(count):
+    held = []
+    for _ in range(count):
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        held.append(sock)
+    ports = [sock.getsockname()[1] for sock in held]
+    for sock in held:
+        sock.close()
+    return ports
+
+
+def program(name, *places):
+    """Where a program is: on the path, in sbin, or unpacked under .tools by .ci/install."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
+    if found:
+        return found
+    for place in places:
+        path = TREE / ".tools" / place
+        if path.exists():
+            return str(path)
+    sys.exit(f"cluster: there is no {name} on this machine; .ci/install installs it, or names what is missing")
+
+
+def until(what, check, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if check():
+            return
+        time.sleep(0.05)
+    sys.exit(f"cluster: {what} did not come up within {seconds} s")
+
+
+def answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 0.2).close()
+        return True
+    except OSError:
+        return False
+
+
+class Process:
+    """A child in a group of its own, so that Ctrl-C reaches it only through us."""
+
+    def __init__(self, name, command, log, env=None):
+        self.name, self.command, self.log, self.env = name, command, log, env
+        self.child = None
+
+    def start(self):
+        out = open(self.log, "ab")
+        self.child = subprocess.Popen(
+            self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=self.env
+        )
+        out.close()
+        return self
+
+    @property
+    def pid(self):
+        return self.child.pid
+
+    def is_alive(self):
+        return self.child is not None and self.child.poll() is None
+
+    def ask(self, sign):
+        if self.is_alive():
+            os.kill(self.child.pid, signal.SIGCONT)
+            os.kill(self.child.pid, sign)
+
+    def wait(self, seconds):
+        """For it to end as it was asked to."""
+        try:
+            self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            say(f"{self.name} does not end, killing it")
+            self.child.kill()
+            self.child.wait()
+
+
+class MariaDb:
+    def __init__(self, root, buffer_pool):
+        self.root = root / "mariadb"
+        self.data, self.sock = self.root / "data", self.root / "sock"
+        self.root.mkdir()
+        (self.port,) = free_ports(1)
+        self.password = secrets.token_hex(12)
+        self.user = ["--user=root"] if os.geteuid() == 0 else []
+        self.buffer_pool = buffer_pool
+        self.process = None
+
+    def start(self):
+        install = program("mariadb-install-db", "debian/mariadb-server/usr/bin/mariadb-install-db")
+        subprocess.run(
+            [install, "--no-defaults", f"--datadir={self.data}", "--auth-root-authentication-method=normal",
+             "--skip-test-db", *self.user],
+            check=True, stdout=open(self.root / "install.log", "wb"), stderr=subprocess.STDOUT,
+        )
+        server = program("mariadbd", "debian/mariadb-server/usr/sbin/mariadbd")
+        command = [
+            server, "--no-defaults", f"--datadir={self.data}", f"--socket={self.sock}",
+            f"--pid-file={self.root / 'pid'}", f"--port={self.port}", "--bind-address=127.0.0.1",
+            "--skip-name-resolve", "--skip-log-bin", "--performance-schema=OFF",
+            f"--innodb-buffer-pool-size={self.buffer_pool}", "--innodb-log-file-size=512M", *self.user,
+        ]
+        self.process = Process("mariadb", command, self.root / "out.log").start()
+        until("MariaDB", self.is_up, 60)
+        client = program("mariadb", "debian/mariadb-client/usr/bin/mariadb")
+        sql = (
+            "CREATE DATABASE thuban; "
+            f"CREATE USER thuban@'127.0.0.1' IDENTIFIED BY '{self.password}'; "
+            "GRANT ALL ON thuban.* TO thuban@'127.0.0.1'"
+        )
+        subprocess.run([client, "--no-defaults", f"--socket={self.sock}", "-uroot", "-e", sql], check=True)
+
+    def is_up(self):
+        admin = program("mariadb-admin", "debian/mariadb-client/usr/bin/mariadb-admin")
+        asked = [admin, "--no-defaults", f"--socket={self.sock}", "-uroot", "ping"]
+        return subprocess.run(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def url(self):
+        return f"mysql://thuban:{self.password}@127.0.0.1:{self.port}/thuban"
+
+
+class Kafka:
+    LOGGING = (
+        '<Configuration><Appenders><Console name="C"><PatternLayout pattern="%d %p %c{1} %m%n"/></Console></Appenders>'
+        '<Loggers><Root level="INFO"><AppenderRef ref="C"/></Root></Loggers></Configuration>'
+    )
+
+    def __init__(self, root):
+        self.root = root / "kafka"
+        self.root.mkdir()
+        self.port, self.control = free_ports(2)
+        self.jars = TREE / ".tools" / "kafka" / "lib"
+        self.process = None
+
+    def start(self):
+        listeners = f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.control}"
+        lines = [
+            "process.roles=broker,controller", "node.id=1", f"log.dirs={self.root / 'data'}",
+            "auto.create.topics.enable=false", f"listeners={listeners}", f"advertised.listeners={listeners}",
+            f"controller.quorum.bootstrap.servers=127.0.0.1:{self.control}",
+            "controller.listener.names=CONTROLLER", "inter.broker.listener.name=PLAINTEXT",
+            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "default.replication.factor=1", "min.insync.replicas=1", "offsets.topic.replication.factor=1",
+            "offsets.topic.num.partitions=1", "num.network.threads=2", "num.io.threads=2",
+            "log.segment.bytes=67108864", "log.cleaner.dedupe.buffer.size=16777216",
+            "broker.session.timeout.ms=1000", "broker.heartbeat.interval.ms=250",
+        ]
+        (self.root / "server.properties").write_text("\n".join(lines) + "\n")
+        (self.root / "log4j2.xml").write_text(self.LOGGING)
+        self.format()
+        java = [
+            program("java"), "-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
+            f"-Dlog4j2.configurationFile={self.root / 'log4j2.xml'}", "-cp", f"{self.jars}/*", "kafka.Kafka",
+            str(self.root / "server.properties"),
+        ]
+        self.process = Process("kafka", java, self.root / "out.log").start()
+        until("Kafka", lambda: "Kafka Server started" in (self.root / "out.log").read_text(errors="replace"), 120)
+
+    def format(self):
+        tool = [
+            program("java"), "-Xmx128m", "-cp", f"{self.jars}/*", "kafka.tools.StorageTool", "format", "--standalone",
+            "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", str(self.root / "server.properties"),
+        ]
+        subprocess.run(tool, check=True, stdout=open(self.root / "format.log", "wb"), stderr=subprocess.STDOUT)
+
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+
+class Node:
+    def __init__(self, number, root, binary, store, log, secret, extra):
+        self.name = f"node{number}"
+        self.root = root / self.name
+        self.root.mkdir()
+        self.http, self.grpc, self.peer, self.gossip = free_ports(4)
+        self.env = {**os.environ, "THUBAN_STORE": store}
+        self.command = [
+            str(binary), "serve", "--node-name", self.name, "--data-dir", str(self.root / "data"), "--log", log,
+            "--http", f"127.0.0.1:{self.http}", "--grpc", f"127.0.0.1:{self.grpc}",
+            "--peer", f"127.0.0.1:{self.peer}", "--gossip", f"127.0.0.1:{self.gossip}",
+            "--cluster-secret-file", str(secret), *extra,
+        ]
+        self.process = None
+
+    def start(self):
+        self.process = Process(self.name, self.command, self.root / "out.log", self.env).start()
+
+    def is_ready(self):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/readyz", timeout=1) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def watch(self, stopping):
+        """Starts it again 5 s after it died."""
+        while not stopping.wait(0.2):
+            if self.process.is_alive():
+                continue
+            say(f"{self.name} ended with {self.process.child.returncode}; it is started again in {RESTART_AFTER:.0f} s")
+            if stopping.wait(RESTART_AFTER):
+                return
+            self.start()
+
+
+class HaProxy:
+    def __init__(self, root, nodes, http, grpc):
+        self.root = root / "haproxy"
+        self.root.mkdir()
+        ports = free_ports(2)
+        self.http, self.grpc = http or ports[0], grpc or ports[1]
+        self.nodes = nodes
+        self.process = None
+
+    def start(self):
+        config = (HERE / "haproxy.cfg").read_text()
+        servers = lambda port: "\n".join(f"    server {n.name} 127.0.0.1:{port(n)} check check-proto h1 port {n.http}" for n in self.nodes)
+        config = config.replace("@HTTP@", str(self.http)).replace("@GRPC@", str(self.grpc))
+        config = config.replace("@HTTP_SERVERS@", servers(lambda n: n.http))
+        config = config.replace("@GRPC_SERVERS@", servers(lambda n: n.grpc))
+        path = self.root / "haproxy.cfg"
+        path.write_text(config)
+        haproxy = program("haproxy", "debian/haproxy/usr/sbin/haproxy")
+        self.process = Process("haproxy", [haproxy, "-db", "-f", str(path)], self.root / "out.log").start()
+        until("HAProxy", lambda: answers(self.http) and answers(self.grpc), 20)
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", type=pathlib.Path, required=True, help="thuban")
+    parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--lb", type=int, help="HTTP port of the load balancer [default: a free one]")
+    parser.add_argument("--lb-grpc", type=int, help="its gRPC port [default: a free one]")
+    parser.add_argument("--directory", type=pathlib.Path, help="where everything is written [default: a temporary one]")
+    parser.add_argument("--keep", action="store_true", help="leave what was written")
+    parser.add_argument("--buffer-pool", default="1G", help="of MariaDB [default: 1G]")
+    parser.add_argument("extra", nargs="*", help="more for each node, behind --")
+    return parser.parse_args()
+
+
+def main():
+    asked = options()
+    # A signal ends the start, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    root = asked.directory or pathlib.Path(tempfile.mkdtemp(prefix="thuban-cluster-"))
+    root = root.resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    stopping = threading.Event()
+    parts = []
+    try:
+        run(asked, root, stopping, parts)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        stopping.set()
+        stop(parts)
+        if asked.keep or asked.directory:
+            say("everything is in", root)
+        else:
+            shutil.rmtree(root, ignore_errors=True)
+
+
+def run(asked, root, stopping, parts):
+    say("starting MariaDB and Kafka in", root)
+    store, log = MariaDb(root, asked.buffer_pool), Kafka(root)
+    parts += [store, log]
+    starts = [threading.Thread(target=part.start) for part in (store, log)]
+    for start in starts:
+        start.start()
+    for start in starts:
+        start.join()
+    if not (store.process and log.process and store.process.is_alive() and log.process.is_alive()):
+        sys.exit("cluster: MariaDB or Kafka did not start; see the logs above, or start again with --keep")
+    secret = root / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text(secrets.token_hex(32) + "\n")
+    topic = f"kafka://{log.address()}/thuban"
+    nodes = [
+        Node(at + 1, root, asked.binary.resolve(), store.url(), topic, secret, asked.extra) for at in range(asked.nodes)
+    ]
+    parts += nodes
+    say(f"starting {len(nodes)} nodes")
+    for node in nodes:
+        node.start()
+    until("the nodes", lambda: all(node.is_ready() for node in nodes), 120)
+    for node in nodes:
+        threading.Thread(target=node.watch, args=(stopping,), daemon=True).start()
+    lb = HaProxy(root, nodes, asked.lb, asked.lb_grpc)
+    parts.append(lb)
+    lb.start()
+    said = [f"lb=127.0.0.1:{lb.http}", f"lb_grpc=127.0.0.1:{lb.grpc}"]
+    for node in nodes:
+        said += [
+            f"{node.name}=127.0.0.1:{node.http}", f"{node.name}_grpc=127.0.0.1:{node.grpc}",
+            f"{node.name}_pid={node.process.pid}",
+        ]
+    said += [f"kafka={log.address()}", f"kafka_pid={log.process.pid}"]
+    said += [f"store={store.address()}", f"store_pid={store.process.pid}"]
+    print("cluster ready", *said, flush=True)
+    say("Ctrl-C stops it")
+    while True:
+        time.sleep(3600)
+
+
+def stop(parts):
+    """Nodes first, all at once; then what they stand on."""
+    end = time.monotonic() + STOP_WITHIN
+    say("stopping")
+    for kind in ((Node,), (HaProxy, Kafka, MariaDb)):
+        going = [part.process for part in parts if isinstance(part, kind) and part.process is not None]
+        for process in going:
+            process.ask(signal.SIGTERM)
+        for process in going:
+            process.wait(max(1.0, min(12.0, end - time.monotonic())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+//! What a node of a cluster has beside its doors: the way to the others, and gossip about who is where.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use compute::Registry;
+use compute::port::{Chance, Clock};
+use gateway::peer::GrpcPeers;
+use gateway::peer::gossip::{self, About, Gossip};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::config::{Cluster, Config};
+use crate::doors::Doors;
+use crate::ending::Ending;
+
+/// How often a node says anew how busy it is, and under which incarnation it goes.
+const TELL: Duration = Duration::from_secs(2);
+
+/// Where the other nodes are told that this one is.
+pub(crate) fn advertise(config: &mut Config, doors: &Doors) {
+    let Some((cluster, bound)) = config.cluster.as_ref().zip(doors.peer_address()) else { return };
+    config.node.peer_address = advertised(cluster, bound).into();
+}
+
+fn advertised(cluster: &Cluster, bound: SocketAddr) -> String {
+    match &cluster.advertise {
+        Some(host) if host.contains(':') => format!("[{host}]:{}", bound.port()),
+        Some(host) => format!("{host}:{}", bound.port()),
+        None => bound.to_string(),
+    }
+}
+
+/// Gossips until it is dropped.
+pub(crate) async fn gossip(
+    config: &Config,
+    doors: &Doors,
+    (registry, peers): (Registry, Arc<GrpcPeers>),
+    (clock, chance): (Arc<dyn Clock>, &dyn Chance),
+) -> Result<Option<AbortOnDropHandle<()>>, Ending> {
+    let Some(cluster) = &config.cluster else { return Ok(None) };
+    let say = {
+        let (http, grpc) = doors.addresses();
+        let at = |bound: SocketAddr| Arc::<str>::from(advertised(cluster, bound));
+        let (http, grpc, peer) = (at(http), at(grpc), config.node.peer_address.clone());
+        move |registry: &Registry| about(registry, [peer.clone(), http.clone(), grpc.clone()])
+    };
+    let secret = cluster.peers.secret.clone();
+    let mut said = gossip::Config::new(cluster.gossip, cluster.join.clone(), registry.status().log, secret);
+    let host = cluster.advertise.as_ref().and_then(|host| host.parse::<IpAddr>().ok());
+    said.advertise = host.map(|host| SocketAddr::new(host, 0));
+    let gossip = Gossip::start(said, &say(&registry), chance, move |others| peers.hear(others)).await?;
+    tracing::info!(door = Gossip::NAMED.door, address = %gossip.local_addr(), "listening");
+    Ok(Some(AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            clock.sleep(TELL).await;
+            gossip.tell(&say(&registry)).await;
+        }
+    }))))
+}
+
+fn about(registry: &Registry, [peer, http, grpc]: [Arc<str>; 3]) -> About {
+    let status = registry.status();
+    let counted = status.counted;
+    let leases = counted.leases_ttl + counted.leases_stream + counted.leases_checked + counted.leases_permanent;
+    About {
+        node: status.node,
+        name: status.name,
+        peer,
+        http,
+        grpc,
+        connections: counted.sessions as u64,
+        leases: leases as u64,
+    }
+}
