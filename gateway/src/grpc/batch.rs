@@ -23,6 +23,12 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// One of which these were refused.
+    #[cfg(test)]
+    pub(super) fn with_refused(count: usize, refused: Vec<(usize, Problem)>) -> Self {
+        Self { count, refused }
+    }
+
     /// Looks at each item. Fails as a whole only when there are none, or too many.
     fn of<I, C>(items: Vec<I>, mut look: impl FnMut(I) -> Result<C, Problem>) -> Result<(Self, Vec<C>), Problem> {
         let count = items.len();
@@ -76,14 +82,23 @@ impl Batch {
         })
     }
 
-    /// Every item's outcome in its place, out of those of the items that went on.
     fn outcomes<O, M>(
         self,
         decided: &mut dyn Iterator<Item = Result<O, Problem>>,
         mut say: impl FnMut(usize, Result<O, Problem>) -> M,
     ) -> Vec<M> {
-        let mut refused = self.refused.into_iter().peekable();
         let mut said = Vec::with_capacity(self.count);
+        self.each(decided, |at, outcome| said.push(say(at, outcome)));
+        said
+    }
+
+    /// Tells every item's outcome in its place, out of those of the items that went on.
+    pub(super) fn each<O>(
+        self,
+        decided: &mut dyn Iterator<Item = Result<O, Problem>>,
+        mut tell: impl FnMut(usize, Result<O, Problem>),
+    ) {
+        let mut refused = self.refused.into_iter().peekable();
         for at in 0..self.count {
             let outcome = match refused.next_if(|(place, _)| *place == at) {
                 Some((_, problem)) => Some(Err(problem)),
@@ -91,9 +106,8 @@ impl Batch {
             };
             // There is an outcome for each that went on; should one be missing, nothing is known of that item.
             let outcome = outcome.unwrap_or_else(|| Err(compute::Error::OutcomeUnknown.into()));
-            said.push(say(at, outcome));
+            tell(at, outcome);
         }
-        said
     }
 
     pub(super) fn registered(

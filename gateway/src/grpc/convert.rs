@@ -91,4 +91,4 @@ pub(super) fn reached(reached: Reached) -> pb::Ack {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

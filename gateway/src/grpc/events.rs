@@ -50,6 +50,12 @@ impl Outgoing {
         put_framed(&mut self.gathered, message);
     }
 
+    /// A message that is encoded already.
+    pub(super) fn put_encoded(&mut self, message: &[u8]) {
+        put_header(&mut self.gathered, message.len());
+        self.gathered.extend_from_slice(message);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.gathered.is_empty() && self.chunks.is_empty()
     }

@@ -19,6 +19,7 @@ use compute::model::{Namespace, SessionId};
 use http::Response;
 use schemas::thuban::v1 as pb;
 use schemas::thuban::v1::session_request::Request;
+use schemas::wire::Out;
 
 use super::batch::{Batch, Stream};
 use super::call::{Call, within};
@@ -32,6 +33,7 @@ use outlet::Outlet;
 
 mod asked;
 mod outlet;
+mod registered;
 mod round;
 
 /// Requests without an answer; with so many the server stops reading.
@@ -128,6 +130,8 @@ struct Live {
     watched: HashMap<u64, Watched>,
     stream: Stream,
     out: Outgoing,
+    /// Room in which an answer is written before its length is known.
+    scratch: Out,
     outlet: Outlet,
     unanswered: Unanswered,
     /// The last request was read; how the stream is to end once all is answered.
@@ -266,6 +270,7 @@ impl Live {
             session,
             watched: HashMap::new(),
             out: Outgoing::default(),
+            scratch: Out::default(),
             outlet,
             unanswered: Unanswered::default(),
             ending: None,

@@ -97,7 +97,7 @@ fn health() -> impl Strategy<Value = Health> {
 }
 
 prop_compose! {
-    fn an_instance()(
+    pub(in crate::grpc) fn an_instance()(
         id in "[a-zé0-9:.#-]{1,30}x",
         provider in provider(),
         health in health(),

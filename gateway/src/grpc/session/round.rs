@@ -7,7 +7,7 @@ use compute::Error;
 use schemas::thuban::v1 as pb;
 use schemas::thuban::v1::session_reply::Reply;
 
-use super::{End, Kind, Live, Look, Pending, RECHECK, Watched, alarm};
+use super::{End, Kind, Live, Look, Pending, RECHECK, Watched, alarm, registered};
 use crate::error::{Code, Problem};
 use crate::grpc::status;
 use crate::grpc::watch::{revoked, spread};
@@ -95,7 +95,10 @@ impl Live {
                 let Pending { request_id, batch, kind, cost } = pending;
                 self.unanswered.take(request_id, cost);
                 let reply = match kind {
-                    Kind::Register { brief } => Reply::Registered(batch.registered(brief, outcomes)),
+                    Kind::Register { brief: true } => {
+                        return registered::put(&mut self.out, &mut self.scratch, request_id, batch, outcomes);
+                    }
+                    Kind::Register { brief: false } => Reply::Registered(batch.registered(false, outcomes)),
                     Kind::Deregister => Reply::Deregistered(batch.deregistered(outcomes)),
                     Kind::Renew => Reply::Renewed(batch.renewed(&mut outcomes.map(|outcome| outcome.map(drop)))),
                 };
