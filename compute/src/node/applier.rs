@@ -62,7 +62,7 @@ const RETRY_MS: MonoMs = 250;
 /// How often this node looks at its own state.
 const TICK_MS: MonoMs = 250;
 /// A batch is landed at most this often, so that changes of one row coalesce, and those of one page are written once.
-const LAND_MS: MonoMs = 250;
+const LAND_MS: MonoMs = 500;
 
 /// The applier's ends of its channels.
 pub(super) struct Ends {
