@@ -1,4 +1,4 @@
-"""cluster.py THUBAN [--seconds N] [--long]: a real cluster, honest clients through its load balancer, and faults.
+"""cluster.py THUBAN [--long]: a real cluster, honest clients through its load balancer, and faults.
 
 Providers register and renew as an example client does: an attempt ends after TTL/6, the next goes to the load balancer
 again, a 404 means register again. Some stop renewing for good; those must go, and nobody else may. One watcher of each
@@ -213,10 +213,11 @@ class Oracle:
 
 
 class Cluster:
-    def __init__(self, thuban):
+    def __init__(self, thuban, directory):
+        kept = ["--directory", directory] if directory else []
         script = HERE.parent.parent / "deploy" / "local" / "cluster.py"
         self.process = subprocess.Popen(
-            [sys.executable, str(script), "--binary", thuban, "--buffer-pool", "256M"],
+            [sys.executable, str(script), "--binary", thuban, "--buffer-pool", "256M", *kept],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True,
         )
         line = self.process.stdout.readline()
@@ -305,13 +306,14 @@ def main():
     parser.add_argument("thuban")
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--only", help="the faults whose names hold this")
+    parser.add_argument("--directory", help="where everything is written, and left")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     asked = parser.parse_args()
     print("seed", asked.seed)
     random.seed(asked.seed)
     faults = {**FAULTS, **(LONG if asked.long else {})}
     faults = {name: run for name, run in faults.items() if not asked.only or asked.only in name}
-    cluster = Cluster(asked.thuban)
+    cluster = Cluster(asked.thuban, asked.directory)
     wrong = []
     try:
         oracle = Oracle(cluster.at["lb"], cluster.nodes)
