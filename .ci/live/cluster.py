@@ -192,8 +192,18 @@ class Oracle:
             if all(status == 200 for lists in shown for status, _ in lists) and all(s == shown[0] for s in shown):
                 return time.monotonic() - started
             time.sleep(0.25)
-        self.fail(f"the nodes do not show the same after {seconds} s")
+        self.fail(f"the nodes do not show the same after {seconds} s: {self.shown()}")
         return None
+
+    def shown(self):
+        """What each node says of itself, and what it shows, for whoever has to find out."""
+        said = []
+        for node in self.nodes:
+            ready, why = call(node, "GET", "/readyz")
+            status, state = call(node, "GET", "/v1/status")
+            lists = [call(node, "GET", f"/v1/namespaces/default/services/s{at}/instances")[0] for at in range(5)]
+            said.append({"ready": ready, "why": why, "status": status, "state": state, "lists": lists})
+        return json.dumps(said)
 
     def row(self, fault, converged):
         with self.lock:

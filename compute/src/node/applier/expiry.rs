@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use metrics::{counter, gauge};
 
-use crate::model::{Author, FreezeScope, Instance, InstanceKey, LeaseKind, MemberRow, NodeIncarnation, Op, Position, SessionId};
+use crate::model::{
+    Author, FreezeScope, Instance, InstanceKey, LeaseKind, MemberRow, NodeIncarnation, Op, Position, SessionId,
+};
 use crate::node::checks::{CheckEvent, Feed};
 use crate::node::link::{CheckWord, Link};
 use crate::port::clock::MonoMs;

@@ -57,8 +57,8 @@ fn nothing_said_is_a_node_on_loopback() {
     assert_eq!(config.http.to_string(), "127.0.0.1:7800");
     assert_eq!(config.grpc.to_string(), "127.0.0.1:7801");
     assert_eq!(config.data_dir, Path::new("/nowhere/.local/share/thuban"));
-    assert_eq!(config.store, Path::new("/nowhere/.local/share/thuban/store.sqlite"));
-    assert_eq!(config.log, Path::new("/nowhere/.local/share/thuban/log.sqlite"));
+    assert_eq!(config.store.to_string(), "sqlite:/nowhere/.local/share/thuban/store.sqlite");
+    assert_eq!(config.log.to_string(), "local:/nowhere/.local/share/thuban/log.sqlite");
     assert!(config.check_allow.contains(&"10.0.0.0/8".parse().unwrap()));
     assert!(!config.logging.json);
 }

@@ -82,7 +82,10 @@ async fn bind(
             )));
         }
         (Some(log), Some((there, _))) => {
-            return Err(refused(format!("the store belongs to log {}, and the topic is log {there}; {LOST}", log.identity)));
+            return Err(refused(format!(
+                "the store belongs to log {}, and the topic is log {there}; {LOST}",
+                log.identity
+            )));
         }
         (None, Some((there, _))) if !connected.starts_at_zero() => {
             return Err(refused(format!(
@@ -100,11 +103,7 @@ async fn bind(
 }
 
 /// Gives the log of an empty store its name, or finds the one that another node has given it a moment ago.
-async fn name(
-    store: &dyn PresenceStore,
-    config: &Config,
-    around: &Surroundings<'_>,
-) -> Result<LogIdentity, Ending> {
+async fn name(store: &dyn PresenceStore, config: &Config, around: &Surroundings<'_>) -> Result<LogIdentity, Ending> {
     let identity = LogIdentity(around.chance.bytes());
     loop {
         match store.lead(identity).await {
