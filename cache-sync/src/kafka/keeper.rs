@@ -20,9 +20,10 @@ use super::writer::Writer;
 /// Questions that wait; beyond it they are told that the log is away.
 const ASKED_MAX: usize = 4_096;
 const TICK: Duration = Duration::from_secs(1);
-/// A broker that has just started may not know yet what it has; one that says so this often in a row knows.
-const STRIKES_MAX: u32 = 3;
-const STRIKE_WAIT: Duration = Duration::from_millis(300);
+/// A broker that has just started, or stood still, may not know for seconds what it has; one that says so for 15 s
+/// knows. Until then the log is away, which harms nobody.
+const WRONG_MS: u64 = 15_000;
+const WRONG_TICK: Duration = Duration::from_millis(500);
 
 pub(super) type Ask = oneshot::Sender<Result<Bounds, LogReadError>>;
 
@@ -33,8 +34,8 @@ pub(super) struct Keeper {
     admin: Arc<Admin>,
     stop: Arc<AtomicBool>,
     asked: Receiver<Ask>,
-    /// How often in a row the topic was not there, or not what it was.
-    strikes: u32,
+    /// Since when the topic is not there, or not what it was, each time that a broker was asked.
+    wrong_since: Option<u64>,
 }
 
 impl Keeper {
@@ -48,12 +49,12 @@ impl Keeper {
         let (sender, asked) = sync_channel(ASKED_MAX);
         let (shown, writer) = (Arc::clone(shown), Arc::clone(writer));
         let (admin, stop) = (Arc::clone(admin), Arc::clone(stop));
-        (Self { config: config.clone(), shown, writer, admin, stop, asked, strikes: 0 }, sender)
+        (Self { config: config.clone(), shown, writer, admin, stop, asked, wrong_since: None }, sender)
     }
 
     pub(super) fn run(mut self) {
         while !self.stop.load(Ordering::Acquire) {
-            let wait = if self.strikes > 0 { STRIKE_WAIT } else { TICK };
+            let wait = if self.wrong_since.is_some() { WRONG_TICK } else { TICK };
             let first = match self.asked.recv_timeout(wait) {
                 Ok(first) => Some(first),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -80,7 +81,7 @@ impl Keeper {
         let wrong = match watermarks(live.producer.client(), self.config.topic(), wait) {
             Ok(ends) => match self.shown.observe(ends, known_before) {
                 Ok(bounds) => {
-                    self.strikes = 0;
+                    self.wrong_since = None;
                     return Ok(bounds);
                 }
                 Err(why) => why,
@@ -88,14 +89,15 @@ impl Keeper {
             Err(error) => {
                 let why = live.context.explain(&error);
                 if !self.is_gone(&live.producer, &error) {
-                    self.strikes = 0;
+                    self.wrong_since = None;
                     return Err(LogReadError::Away(why));
                 }
                 format!("topic {} is gone", self.config.topic())
             }
         };
-        self.strikes += 1;
-        if self.strikes < STRIKES_MAX {
+        let now_ms = self.admin.clock.mono_ms();
+        let since = *self.wrong_since.get_or_insert(now_ms);
+        if now_ms.saturating_sub(since) < WRONG_MS {
             return Err(LogReadError::Away(wrong));
         }
         self.shown.set_unusable(wrong.clone());

@@ -31,7 +31,7 @@ const TOPIC_SETTINGS: &[(&str, &str, &str)] = &[
 /// The client for what is seldom done; there only while it is used.
 pub(super) struct Admin {
     config: Config,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     client: Mutex<Option<(Arc<AdminClient<Context>>, u64)>>,
 }
 
