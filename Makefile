@@ -4,7 +4,7 @@ SHELL := bash
 CARGO_TARGET_DIR ?= target
 BINARY := $(CARGO_TARGET_DIR)/release/thuban
 
-.PHONY: help build run test check clients schemathesis prometheus load cluster fmt lint deny doc bench bench-full fuzz-full crash-full ci
+.PHONY: help build run test check clients schemathesis prometheus load cluster chaos fmt lint deny doc bench bench-full fuzz-full crash-full ci
 
 help:
 	@echo 'make build          $(BINARY), everything included'
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench          the benchmark and its table; bench-full: the long one'
 	@echo 'make clients        the example clients in every language; schemathesis, prometheus, load: one suite each'
 	@echo 'make fmt            format; lint, deny, doc: one check each'
+	@echo 'make chaos          every fault of a cluster, with honest clients and an oracle'
 	@echo 'make fuzz-full      the fuzzing of make test, for long (FUZZ_SECONDS, PROPTEST_CASES)'
 	@echo 'make crash-full     the kill loop of make test, for long (CRASH_KILLS)'
 
@@ -31,7 +32,7 @@ cluster: build
 	@exec python3 deploy/local/cluster.py --binary $(BINARY) $(ARGS)
 
 test:
-	@.ci/suite rust clients contract prometheus load
+	@.ci/suite rust clients contract prometheus load cluster
 
 check:
 	@.ci/suite format lint features deny doc
@@ -50,6 +51,9 @@ bench: build
 
 bench-full: build
 	cargo run --release --package loadtest -- bench --full $(ARGS)
+
+chaos:
+	@.ci/suite chaos
 
 fuzz-full:
 	@.ci/suite fuzz-long

@@ -15,12 +15,15 @@
 //! Invariants. No consumer group, no stored offset, no reset: a reader that is lost says so. Positions have no gap. A
 //! frame of another identity or generation, a topic that was deleted and made anew, an end that went back, an own
 //! append that is not where the broker said: each makes the log unusable for good, and nothing behind it is shown.
-//! Deleting and making anew is noticed in three ways, for none is enough alone: the client library names a topic's new
-//! id, the ends go back, and behind every interruption the last frame is read again and must be the one that it was.
+//! Deleting and making anew is noticed in three ways, for none is enough alone: the ends go back, each second; behind
+//! every interruption the last frame is read again and must be the one that it was; and every 5 s one is that was last
+//! before, because the client library goes on with a new topic of the same name and says nothing. Frames of such a topic
+//! may have been shown until then: the rolling hash in beacons covers them.
 //!
 //! Rejected: sending an empty frame to warm the producer (a new log must be empty; its statistics tell when it has its
 //! id); one consumer that seeks back for old frames (live readers would wait behind a rebuild); asking for the ends on
-//! the consumer's connection (an answer waits there behind a long poll); transactions (their markers take offsets).
+//! the consumer's connection (an answer waits there behind a long poll); transactions (their markers take offsets); the
+//! library's debug lines, which name a topic's new id (they are written under locks, and stop it for ever).
 
 mod config;
 mod connect;
@@ -95,8 +98,8 @@ impl KafkaLog {
         let stop = Arc::new(AtomicBool::new(false));
         let follower =
             Follower::new(&config, &clock, &shown, &stop, ends).map_err(|error| failed(error::why(&error)))?;
-        let (keeper, asks) = Keeper::new(&config, &shown, &writer, &admin, &stop);
         let (older, reads) = Older::new(&config, &clock, &shown, &stop);
+        let (keeper, asks) = Keeper::new(&config, &clock, &shown, &writer, &admin, &stop, reads.clone());
         let log = Self { config, shown, writer, admin, asks, reads, stop, threads: Mutex::default() };
         log.spawn("thuban-log-follower", move || follower.run())?;
         log.spawn("thuban-log-keeper", move || keeper.run())?;
@@ -139,7 +142,7 @@ impl KafkaLog {
             shown.set_closed();
             stop.store(true, Ordering::Release);
             // Who waits for something to do is woken by these, whose answers nobody hears.
-            let _ = reads.try_send(Read { after: 0, max: 0, reply: oneshot::channel().0 });
+            let _ = reads.try_send(Read { after: 0, max: 0, is_check: true, reply: oneshot::channel().0 });
             let _ = asks.try_send(oneshot::channel().0);
             for thread in threads {
                 if thread.join().is_err() {
@@ -155,7 +158,9 @@ impl KafkaLog {
     /// Frames that are no longer in memory.
     async fn read_older(&self, after: Position, max: usize) -> Result<Vec<Entry>, LogReadError> {
         let (reply, answer) = oneshot::channel();
-        self.reads.try_send(Read { after: after.offset(), max, reply }).map_err(|error| busy(&error))?;
+        self.reads
+            .try_send(Read { after: after.offset(), max, is_check: false, reply })
+            .map_err(|error| busy(&error))?;
         answer.await.unwrap_or_else(|_| Err(self.ended()))
     }
 

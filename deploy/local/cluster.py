@@ -213,7 +213,9 @@ class Node:
         self.root = root / self.name
         self.root.mkdir()
         self.http, self.grpc, self.peer, self.gossip = free_ports(4)
-        self.env = {**os.environ, "THUBAN_STORE": store}
+        # A THUBAN_* variable of the caller's shell would be taken for a setting.
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith("THUBAN_")}
+        self.env["THUBAN_STORE"] = store
         self.command = [
             str(binary), "serve", "--node-name", self.name, "--data-dir", str(self.root / "data"), "--log", log,
             "--http", f"127.0.0.1:{self.http}", "--grpc", f"127.0.0.1:{self.grpc}",

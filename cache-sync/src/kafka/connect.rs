@@ -126,7 +126,7 @@ impl Look<'_> {
                 Ok(_) => return Ok(()),
                 Err(error) => {
                     // What it says comes by polling.
-                    while !matches!(self.reader.poll(Duration::ZERO), Polled::Nothing) {}
+                    self.reader.poll(POLL_WAIT);
                     if self.is_over() {
                         return Err(away(self.config, self.reader.context.explain(&error)));
                     }
@@ -156,15 +156,17 @@ impl Look<'_> {
             return Ok(Some(None));
         }
         let Some(first) = self.life(low)? else { return Ok(None) };
-        let Some(last) = self.life(high - 1)? else { return Ok(None) };
+        let last = if low + 1 == high { Some(first) } else { self.life(high - 1)? };
+        let Some(last) = last else { return Ok(None) };
         Ok(Some(Some((first, last))))
     }
 
     fn life(&self, offset: u64) -> Result<Option<Life>, OpenError> {
         let topic = || self.config.topic().to_owned();
-        self.reader.assign(offset).map_err(|error| away(self.config, why(&error)))?;
+        let reader = Reader::at(offset, "connect", self.config, self.clock);
+        let reader = reader.map_err(|error| away(self.config, why(&error)))?;
         loop {
-            match self.reader.poll(POLL_WAIT) {
+            match reader.poll(POLL_WAIT) {
                 Polled::Record(record) if record.offset == offset => return Ok(Some(record.life())),
                 Polled::Record(record) => {
                     let why = format!("comes where {offset} is asked for");
@@ -174,7 +176,7 @@ impl Look<'_> {
                 Polled::OutOfRange | Polled::End => return Ok(None),
                 Polled::Broken(why) => return Err(away(self.config, why)),
                 Polled::Nothing | Polled::Away(_) if self.is_over() => {
-                    let last = self.reader.context.last_error().unwrap_or_else(|| "no answer in time".into());
+                    let last = reader.context.last_error().unwrap_or_else(|| "no answer in time".into());
                     return Err(away(self.config, last));
                 }
                 Polled::Nothing | Polled::Away(_) => {}

@@ -26,13 +26,11 @@ pub(super) struct Context(Arc<Inner>);
 struct Inner {
     /// `producer`, `follower`, ...
     role: &'static str,
-    topic: String,
     clock: Arc<dyn Clock>,
     quiet: Mutex<Quiet>,
     /// The producer has its id.
     is_ready: watch::Sender<bool>,
     is_fatal: AtomicBool,
-    is_other_topic: AtomicBool,
     last_error: Mutex<Option<String>>,
 }
 
@@ -44,15 +42,13 @@ struct Quiet {
 }
 
 impl Context {
-    pub(super) fn new(role: &'static str, topic: &str, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(role: &'static str, clock: Arc<dyn Clock>) -> Self {
         Self(Arc::new(Inner {
             role,
-            topic: topic.to_owned(),
             clock,
             quiet: Mutex::default(),
             is_ready: watch::Sender::new(false),
             is_fatal: AtomicBool::new(false),
-            is_other_topic: AtomicBool::new(false),
             last_error: Mutex::default(),
         }))
     }
@@ -64,11 +60,6 @@ impl Context {
 
     pub(super) fn set_fatal(&self) {
         self.0.is_fatal.store(true, Ordering::Release);
-    }
-
-    /// Whether there is another topic of this name than there was.
-    pub(super) fn is_other_topic(&self) -> bool {
-        self.0.is_other_topic.load(Ordering::Acquire)
     }
 
     /// Until the producer has its id and sends at once.
@@ -110,16 +101,6 @@ impl Context {
         quiet.held_back += 1;
         None
     }
-
-    /// The library goes on with the new topic as if it were the old one, and says so nowhere else.
-    fn heed(&self, line: &str) {
-        let Some(rest) = line.split_once(&format!("Topic {} changed id from ", self.0.topic)) else { return };
-        let mut ids = rest.1.split(" to ");
-        let is_first = ids.next().is_none_or(|from| from.trim_end_matches(['A', '=']).is_empty());
-        if !is_first {
-            self.0.is_other_topic.store(true, Ordering::Release);
-        }
-    }
 }
 
 impl ClientContext for Context {
@@ -129,10 +110,7 @@ impl ClientContext for Context {
             self.complain(line);
         }
         match level {
-            RDKafkaLogLevel::Debug => {
-                self.heed(line);
-                tracing::trace!(role, fac, line, "kafka client");
-            }
+            RDKafkaLogLevel::Debug => tracing::trace!(role, fac, line, "kafka client"),
             RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => tracing::debug!(role, fac, line, "kafka client"),
             // A setting of the other kind of client, which both are given.
             _ if fac == "CONFWARN" => tracing::debug!(role, fac, line, "kafka client"),
@@ -156,7 +134,10 @@ impl ClientContext for Context {
         if code(&error) == Some(RDKafkaErrorCode::Fatal) {
             self.0.is_fatal.store(true, Ordering::Release);
         }
-        self.complain(reason);
+        // That all are down says less than why.
+        if code(&error) != Some(RDKafkaErrorCode::AllBrokersDown) || self.last_error().is_none() {
+            self.complain(reason);
+        }
         let (role, error) = (self.0.role, why(&error));
         match self.may_print() {
             Some(held_back) => tracing::warn!(role, error, reason, held_back, "kafka client"),

@@ -18,6 +18,7 @@ use super::shown::{Shown, follow_from};
 
 /// The library returns as soon as there is something; this is how soon a stop is heeded.
 const POLL_WAIT: Duration = Duration::from_millis(100);
+const ROLE: &str = "follower";
 /// How long it may stand still before what is known to be there, until it tries with another consumer.
 const STALL_MAX_MS: u64 = 3_000;
 /// Frames that are shown at once, and their bytes.
@@ -34,7 +35,7 @@ pub(super) struct Follower {
     next: u64,
     /// Offset and checksum of the record before it.
     last: Option<(u64, u64)>,
-    /// The next record is that one again.
+    /// It was interrupted, and the next record is that one again.
     is_rejoining: bool,
     batch: Vec<(Entry, usize)>,
     batch_bytes: usize,
@@ -56,9 +57,8 @@ impl Follower {
         stop: &Arc<AtomicBool>,
         ends: (u64, u64),
     ) -> Result<Self, KafkaError> {
-        let reader = Reader::new("follower", config, clock)?;
         let next = follow_from(ends);
-        reader.assign(next)?;
+        let reader = Reader::at(next, ROLE, config, clock)?;
         Ok(Self {
             config: config.clone(),
             clock: Arc::clone(clock),
@@ -97,11 +97,12 @@ impl Follower {
                 Polled::Record(_) => {}
                 Polled::End => {
                     self.moved_ms = self.clock.mono_ms();
+                    self.is_rejoining &= self.last.is_some();
                     self.shown.set_caught_up();
                 }
                 Polled::OutOfRange => self.find_place(None)?,
                 Polled::Away(why) => self.rejoin(&why)?,
-                Polled::Broken(why) => self.begin_anew(&why)?,
+                Polled::Broken(why) => self.replace(&why)?,
                 Polled::Damaged(offset, why) => {
                     return Err(Ended::Unusable(format!("frame {} is damaged: {why}", offset + 1)));
                 }
@@ -112,9 +113,6 @@ impl Follower {
     fn heed(&self) -> Result<(), Ended> {
         if self.stop.load(Ordering::Acquire) || self.shown.trouble().is_some() {
             return Err(Ended::Stopped);
-        }
-        if self.reader.context.is_other_topic() {
-            return Err(Ended::Unusable(format!("topic {} was made anew", self.config.topic())));
         }
         Ok(())
     }
@@ -157,17 +155,8 @@ impl Follower {
     /// After an interruption: from the last frame on, which must be what it was.
     fn rejoin(&mut self, why: &str) -> Result<(), Ended> {
         tracing::debug!(why, "the follower is interrupted");
-        if self.is_rejoining {
-            return Ok(());
-        }
-        let from = match self.last {
-            Some((offset, _)) => {
-                self.is_rejoining = true;
-                offset
-            }
-            None => self.next,
-        };
-        self.reader.assign(from).map_err(|error| Ended::Unusable(error.to_string()))
+        // Until it has come to a record again, one interruption is as good as many.
+        if self.is_rejoining { Ok(()) } else { self.begin_anew() }
     }
 
     /// More is there than it has come to, and nothing comes: whatever holds the consumer up, another one is not held up
@@ -177,19 +166,25 @@ impl Follower {
         if self.shown.known() <= self.next {
             self.moved_ms = now_ms;
         } else if now_ms.saturating_sub(self.moved_ms) > STALL_MAX_MS {
-            return self.begin_anew("it stands still, and there is more");
+            return self.replace("it stands still, and there is more");
         }
         Ok(())
     }
 
     /// The consumer itself is of no more use.
-    fn begin_anew(&mut self, why: &str) -> Result<(), Ended> {
+    fn replace(&mut self, why: &str) -> Result<(), Ended> {
         tracing::warn!(why, "the follower begins anew");
-        let reader = Reader::new("follower", &self.config, &self.clock);
-        self.reader = reader.map_err(|error| Ended::Unusable(error.to_string()))?;
-        self.is_rejoining = false;
+        self.begin_anew()
+    }
+
+    fn begin_anew(&mut self) -> Result<(), Ended> {
+        let from = self.last.map_or(self.next, |(offset, _)| offset);
+        let reader = Reader::at(from, ROLE, &self.config, &self.clock);
+        let reader = reader.map_err(|error| Ended::Unusable(error.to_string()))?;
+        std::mem::replace(&mut self.reader, reader).retire();
+        self.is_rejoining = true;
         self.moved_ms = self.clock.mono_ms();
-        self.rejoin(why)
+        Ok(())
     }
 
     /// The next record is not there, or `came` came in its place: trimmed away, or another log.
@@ -197,10 +192,7 @@ impl Follower {
         self.show()?;
         let (low, high) = match self.reader.watermarks(self.config.answer_wait_max) {
             Ok(ends) => ends,
-            Err(error) => {
-                self.is_rejoining = false;
-                return self.rejoin(&error.to_string());
-            }
+            Err(error) => return self.replace(&error.to_string()),
         };
         let wanted = self.next;
         if high < wanted {
@@ -212,7 +204,6 @@ impl Follower {
             ends.map_err(Ended::Unusable)?;
             self.next = follow_from((low, high));
             self.last = None;
-            self.is_rejoining = false;
             self.shown.restart_behind(self.next);
         } else if let Some(came) = came {
             let why = format!("behind {wanted} comes {}: frames are missing or of another log", came + 1);
@@ -220,9 +211,7 @@ impl Follower {
         } else if low == wanted {
             // The last frame is no longer there to be compared.
             self.last = None;
-            self.is_rejoining = false;
         }
-        let from = self.last.filter(|_| self.is_rejoining).map_or(self.next, |(offset, _)| offset);
-        self.reader.assign(from).map_err(|error| Ended::Unusable(error.to_string()))
+        self.begin_anew()
     }
 }

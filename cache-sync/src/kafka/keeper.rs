@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
+use compute::model::Entry;
+use compute::port::Clock;
 use compute::port::change_log::{Bounds, LogReadError};
-use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 use tokio::sync::oneshot;
 
 use super::config::Config;
+use super::older::Read;
 use super::reader::watermarks;
 use super::shown::Shown;
 use super::topic::{self, Admin};
@@ -20,10 +22,11 @@ use super::writer::Writer;
 /// Questions that wait; beyond it they are told that the log is away.
 const ASKED_MAX: usize = 4_096;
 const TICK: Duration = Duration::from_secs(1);
-/// A broker that has just started, or stood still, may not know for seconds what it has; one that says so for 15 s
-/// knows. Until then the log is away, which harms nobody.
-const WRONG_MS: u64 = 15_000;
-const WRONG_TICK: Duration = Duration::from_millis(500);
+/// From one look at an old frame to the next.
+const CHECK_MS: u64 = 5_000;
+/// A broker that has just started may not know yet what it has; one that says so this often in a row knows.
+const STRIKES_MAX: u32 = 5;
+const STRIKE_WAIT: Duration = Duration::from_millis(500);
 
 pub(super) type Ask = oneshot::Sender<Result<Bounds, LogReadError>>;
 
@@ -34,27 +37,44 @@ pub(super) struct Keeper {
     admin: Arc<Admin>,
     stop: Arc<AtomicBool>,
     asked: Receiver<Ask>,
-    /// Since when the topic is not there, or not what it was, each time that a broker was asked.
-    wrong_since: Option<u64>,
+    /// How often in a row the topic was not there, or not what it was.
+    strikes: u32,
+    reads: SyncSender<Read>,
+    clock: Arc<dyn Clock>,
+    checked_ms: u64,
+    /// Offset and checksum of the frame that was last when an old one was last looked at.
+    before: Option<(u64, u64)>,
+    /// A frame that is being looked at: what it was, and what will say what it is.
+    check: Option<Check>,
+}
+
+struct Check {
+    was: (u64, u64),
+    is: oneshot::Receiver<Result<Vec<Entry>, LogReadError>>,
 }
 
 impl Keeper {
     pub(super) fn new(
         config: &Config,
+        clock: &Arc<dyn Clock>,
         shown: &Arc<Shown>,
         writer: &Arc<Writer>,
         admin: &Arc<Admin>,
         stop: &Arc<AtomicBool>,
+        reads: SyncSender<Read>,
     ) -> (Self, SyncSender<Ask>) {
         let (sender, asked) = sync_channel(ASKED_MAX);
         let (shown, writer) = (Arc::clone(shown), Arc::clone(writer));
         let (admin, stop) = (Arc::clone(admin), Arc::clone(stop));
-        (Self { config: config.clone(), shown, writer, admin, stop, asked, wrong_since: None }, sender)
+        let config = config.clone();
+        let (clock, checked_ms) = (Arc::clone(clock), clock.mono_ms());
+        let (strikes, before, check) = (0, None, None);
+        (Self { config, shown, writer, admin, stop, asked, strikes, reads, clock, checked_ms, before, check }, sender)
     }
 
     pub(super) fn run(mut self) {
         while !self.stop.load(Ordering::Acquire) {
-            let wait = if self.wrong_since.is_some() { WRONG_TICK } else { TICK };
+            let wait = if self.strikes > 0 { STRIKE_WAIT } else { TICK };
             let first = match self.asked.recv_timeout(wait) {
                 Ok(first) => Some(first),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -68,6 +88,37 @@ impl Keeper {
                 let _ = ask.send(answer.clone());
             }
             self.admin.drop_idle();
+            self.check();
+        }
+    }
+
+    /// Looks whether the frame that was last a while ago is still the one that it was.
+    fn check(&mut self) {
+        if let Some(check) = &mut self.check {
+            match check.is.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => return,
+                Ok(Ok(entries)) if entries.first().is_some_and(|entry| entry.checksum != check.was.1) => {
+                    let why = format!("the frame at {} is another than it was: the log was made anew", check.was.0);
+                    self.shown.set_unusable(why);
+                }
+                Ok(Err(LogReadError::Unusable(why))) => self.shown.set_unusable(why),
+                // It is the same, or trimmed, or nobody knows now.
+                _ => {}
+            }
+            self.check = None;
+        }
+        let now_ms = self.clock.mono_ms();
+        if now_ms.saturating_sub(self.checked_ms) < CHECK_MS {
+            return;
+        }
+        self.checked_ms = now_ms;
+        let last = self.shown.last();
+        if let Some(was) = std::mem::replace(&mut self.before, last).filter(|was| was.0 > self.shown.trimmed()) {
+            let (reply, is) = oneshot::channel();
+            // When too many wait there, it is looked at next time.
+            if self.reads.try_send(Read { after: was.0 - 1, max: 1, is_check: true, reply }).is_ok() {
+                self.check = Some(Check { was, is });
+            }
         }
     }
 
@@ -81,30 +132,25 @@ impl Keeper {
         let wrong = match watermarks(live.producer.client(), self.config.topic(), wait) {
             Ok(ends) => match self.shown.observe(ends, known_before) {
                 Ok(bounds) => {
-                    self.wrong_since = None;
+                    self.strikes = 0;
                     return Ok(bounds);
                 }
                 Err(why) => why,
             },
             Err(error) => {
                 let why = live.context.explain(&error);
-                if !self.is_gone(&live.producer, &error) {
-                    self.wrong_since = None;
+                if !topic::is_gone(live.producer.client(), self.config.topic(), wait) {
+                    self.strikes = 0;
                     return Err(LogReadError::Away(why));
                 }
                 format!("topic {} is gone", self.config.topic())
             }
         };
-        let now_ms = self.admin.clock.mono_ms();
-        let since = *self.wrong_since.get_or_insert(now_ms);
-        if now_ms.saturating_sub(since) < WRONG_MS {
+        self.strikes += 1;
+        if self.strikes < STRIKES_MAX {
             return Err(LogReadError::Away(wrong));
         }
         self.shown.set_unusable(wrong.clone());
         Err(LogReadError::Unusable(wrong))
-    }
-
-    fn is_gone(&self, producer: &super::writer::Producer, error: &KafkaError) -> bool {
-        topic::is_unknown(error) || topic::is_gone(producer.client(), self.config.topic(), self.config.answer_wait_max)
     }
 }

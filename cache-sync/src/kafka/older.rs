@@ -19,7 +19,9 @@ use super::shown::Shown;
 const READS_QUEUED_MAX: usize = 256;
 /// Bytes of one answer, but for a single frame that is larger.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How long the consumer is kept for the next read.
+/// Consumers, so that this many can read at different places without taking each other's.
+const READERS_MAX: usize = 4;
+/// How long the consumers are kept for the next read.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 const POLL_WAIT: Duration = Duration::from_millis(100);
 
@@ -27,6 +29,8 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 pub(super) struct Read {
     pub(super) after: u64,
     pub(super) max: usize,
+    /// Nothing is read behind it: it only asks whether that frame is still the one that it was.
+    pub(super) is_check: bool,
     pub(super) reply: oneshot::Sender<Result<Vec<Entry>, LogReadError>>,
 }
 
@@ -36,8 +40,8 @@ pub(super) struct Older {
     shown: Arc<Shown>,
     stop: Arc<AtomicBool>,
     reads: Receiver<Read>,
-    /// The consumer and the offset it comes to next.
-    reader: Option<(Reader, u64)>,
+    /// Consumers and the offset that each comes to next, the longest unused first.
+    readers: Vec<(Reader, u64)>,
 }
 
 impl Older {
@@ -50,40 +54,53 @@ impl Older {
         let (sender, reads) = sync_channel(READS_QUEUED_MAX);
         let (config, clock) = (config.clone(), Arc::clone(clock));
         let (shown, stop) = (Arc::clone(shown), Arc::clone(stop));
-        (Self { config, clock, shown, stop, reads, reader: None }, sender)
+        (Self { config, clock, shown, stop, reads, readers: Vec::new() }, sender)
     }
 
     pub(super) fn run(mut self) {
         while !self.stop.load(Ordering::Acquire) {
-            let read = match self.reader {
-                None => self.reads.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(_) => self.reads.recv_timeout(IDLE_MAX),
+            let read = match self.readers.is_empty() {
+                true => self.reads.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => self.reads.recv_timeout(IDLE_MAX),
             };
             match read {
                 Ok(read) if read.reply.is_closed() => {}
                 Ok(read) => {
-                    let answer = self.read(read.after, read.max);
+                    let answer = self.read(read.after, read.max, read.is_check);
                     // Nobody hears the answer to a read that was dropped.
                     let _ = read.reply.send(answer);
                 }
-                Err(RecvTimeoutError::Timeout) => self.reader = None,
+                Err(RecvTimeoutError::Timeout) => self.readers.drain(..).for_each(|(reader, _)| reader.retire()),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn read(&mut self, after: u64, max: usize) -> Result<Vec<Entry>, LogReadError> {
-        let (reader, next) = match self.reader.take() {
-            Some((reader, next)) => (reader, Some(next)),
-            None => (Reader::new("older frames", &self.config, &self.clock).map_err(away)?, None),
+    fn read(&mut self, after: u64, max: usize, is_check: bool) -> Result<Vec<Entry>, LogReadError> {
+        // A check is of what the broker has now, not of what a consumer had from it before.
+        let kept = self.readers.iter().position(|(_, next)| *next == after && !is_check);
+        let reader = match kept {
+            Some(place) => self.readers.remove(place).0,
+            None => Reader::at(after, "older frames", &self.config, &self.clock).map_err(away)?,
         };
-        if next != Some(after) {
-            reader.assign(after).map_err(away)?;
+        match self.collect(&reader, after, max) {
+            Ok(entries) if is_check => {
+                reader.retire();
+                Ok(entries)
+            }
+            Ok(entries) => {
+                let next = entries.last().map_or(after, |entry| entry.position.offset());
+                self.readers.push((reader, next));
+                if self.readers.len() > READERS_MAX {
+                    self.readers.remove(0).0.retire();
+                }
+                Ok(entries)
+            }
+            Err(error) => {
+                reader.retire();
+                Err(error)
+            }
         }
-        let entries = self.collect(&reader, after, max)?;
-        let next = entries.last().map_or(after, |entry| entry.position.offset());
-        self.reader = Some((reader, next));
-        Ok(entries)
     }
 
     /// At least one frame behind `after`, and what else is there at once.
@@ -112,9 +129,6 @@ impl Older {
                 Polled::Away(why) => last_why = why,
                 Polled::Nothing | Polled::End if !entries.is_empty() => break,
                 Polled::Nothing | Polled::End => {}
-            }
-            if reader.context.is_other_topic() {
-                return Err(unusable(format!("topic {} was made anew", self.config.topic())));
             }
             if entries.is_empty() && (self.clock.mono_ms() >= until_ms || self.stop.load(Ordering::Acquire)) {
                 return Err(LogReadError::Away(last_why));

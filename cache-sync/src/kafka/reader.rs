@@ -1,18 +1,22 @@
 //! A consumer of the one partition, by offsets: what the follower and the readers of old frames have in common.
+//!
+//! It is told once where to begin. Another place takes another consumer: in the client library, a second assignment
+//! whose first one is still being taken back ends the process with a failed assertion (librdkafka 5573).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use compute::port::Clock;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
-use std::sync::Arc;
 
 use super::config::Config;
 use super::context::Context;
 use super::error::code;
 use super::record::{PARTITION, Record};
 use super::settings;
+use super::writer::retire;
 
 /// What a poll gave.
 pub(super) enum Polled {
@@ -39,17 +43,29 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(role: &'static str, config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, KafkaError> {
-        let context = Context::new(role, config.topic(), Arc::clone(clock));
+        let context = Context::new(role, Arc::clone(clock));
         let consumer = settings::consumer(config).create_with_context(context.clone())?;
         Ok(Self { topic: config.topic().to_owned(), consumer, context })
     }
 
-    /// Reads from this offset on, whatever it did before.
-    pub(super) fn assign(&self, offset: u64) -> Result<(), KafkaError> {
+    /// One that reads from this offset on.
+    pub(super) fn at(
+        offset: u64,
+        role: &'static str,
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, KafkaError> {
+        let reader = Self::new(role, config, clock)?;
         let offset = i64::try_from(offset).unwrap_or(i64::MAX);
         let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition_offset(&self.topic, PARTITION, Offset::Offset(offset))?;
-        self.consumer.assign(&list)
+        list.add_partition_offset(&reader.topic, PARTITION, Offset::Offset(offset))?;
+        reader.consumer.assign(&list)?;
+        Ok(reader)
+    }
+
+    /// Ends it on a thread of its own, for it waits for its brokers.
+    pub(super) fn retire(self) {
+        retire(self);
     }
 
     pub(super) fn watermarks(&self, wait: Duration) -> Result<(u64, u64), KafkaError> {

@@ -62,6 +62,8 @@ const RULES: &[Rule] = &[
     rule(&["receive.message.max.bytes"], Range(RECEIVE_BYTES_MAX, 2_147_483_647)),
     // The log listens to these itself.
     rule(&["statistics.interval.ms", "log.queue", "log_level", "enabled_events", "opaque"], Never),
+    // Lines of its kind are written under locks of the queue that they go to, and both threads stand still.
+    rule(&["debug"], Never),
     // No broker that is none, and no foreign code in the process.
     rule(&["test.mock.num.brokers", "test.mock.broker.rtt", "plugin.library.paths", "interceptors"], Never),
 ];
@@ -164,8 +166,7 @@ fn client(config: &Config, own: &[(&str, &str)]) -> ClientConfig {
         client.set(canonical(name), value);
     }
     client.set("bootstrap.servers", config.brokers());
-    // What is worth printing is chosen where it is printed.
-    client.set_log_level(RDKafkaLogLevel::Debug);
+    client.set_log_level(RDKafkaLogLevel::Info);
     client
 }
 
@@ -218,7 +219,7 @@ pub(super) fn consumer(config: &Config) -> ClientConfig {
             ("fetch.wait.max.ms", "500"),
             ("fetch.queue.backoff.ms", "2"),
             ("fetch.error.backoff.ms", "20"),
-            ("queued.max.messages.kbytes", "32768"),
+            ("queued.max.messages.kbytes", "16384"),
         ],
     );
     for (name, least) in [
@@ -230,9 +231,6 @@ pub(super) fn consumer(config: &Config) -> ClientConfig {
             client.set(name, least.to_string());
         }
     }
-    // Among what it says of topics is that one got another id, see `Context::log`.
-    let debug = client.get("debug").map_or("topic".to_owned(), |debug| format!("{debug},topic"));
-    client.set("debug", debug);
     client
 }
 

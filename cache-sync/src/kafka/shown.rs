@@ -179,6 +179,12 @@ impl Shown {
         Ok(position)
     }
 
+    /// The last frame that was shown.
+    pub(super) fn last(&self) -> Option<(u64, u64)> {
+        let seen = self.state.borrow().seen;
+        self.recent().tail.at(seen).map(|entry| (seen, entry.checksum))
+    }
+
     /// Shows frames that follow the last one.
     pub(super) fn push(&self, entries: Vec<(Entry, usize)>) -> Result<(), String> {
         let Some((last, _)) = entries.last() else { return Ok(()) };

@@ -31,7 +31,7 @@ const TOPIC_SETTINGS: &[(&str, &str, &str)] = &[
 /// The client for what is seldom done; there only while it is used.
 pub(super) struct Admin {
     config: Config,
-    pub(super) clock: Arc<dyn Clock>,
+    clock: Arc<dyn Clock>,
     client: Mutex<Option<(Arc<AdminClient<Context>>, u64)>>,
 }
 
@@ -65,7 +65,7 @@ impl Admin {
         let client = match kept.take() {
             Some((client, _)) => client,
             None => {
-                let context = Context::new("admin", self.config.topic(), Arc::clone(&self.clock));
+                let context = Context::new("admin", Arc::clone(&self.clock));
                 Arc::new(settings::admin(&self.config).create_with_context(context)?)
             }
         };
@@ -166,12 +166,6 @@ pub(super) fn away(config: &Config, why: String) -> OpenError {
     OpenError::Away { log: config.to_string(), brokers: config.brokers().into(), why }
 }
 
-/// Whether this error says that there is no such topic.
-pub(super) fn is_unknown(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicId, UnknownTopicOrPartition};
-    matches!(code(error), Some(UnknownTopicOrPartition | UnknownTopic | UnknownPartition | UnknownTopicId))
-}
-
 /// Whether a broker answers and knows no such topic.
 pub(super) fn is_gone<C: ClientContext>(client: &Client<C>, topic: &str, wait: Duration) -> bool {
     matches!(partitions(client, topic, wait), Ok(None))
@@ -184,13 +178,15 @@ fn partitions<C: ClientContext>(
     wait: Duration,
 ) -> Result<Option<(usize, usize)>, KafkaError> {
     let metadata = client.fetch_metadata(Some(topic), wait)?;
-    let Some(topic) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    let topic = found.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable))?;
     match topic.error().map(RDKafkaErrorCode::from) {
         None => {
             let led = topic.partitions().iter().filter(|partition| partition.leader() >= 0).count();
             Ok(Some((led, topic.partitions().len())))
         }
-        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
+        // From a broker. What the library itself calls unknown may have no leader for a while.
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Ok(None),
         Some(code) => Err(KafkaError::MetadataFetch(code)),
     }
 }

@@ -72,7 +72,7 @@ pub(super) struct Live {
 
 impl Live {
     pub(super) fn new(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, KafkaError> {
-        let context = Context::new("producer", config.topic(), Arc::clone(clock));
+        let context = Context::new("producer", Arc::clone(clock));
         let producer = settings::producer(config).create_with_context(context.clone())?;
         Ok(Self { producer, context })
     }
@@ -148,11 +148,11 @@ impl Writer {
     }
 }
 
-/// Ends a producer on a thread of its own, for it waits for its last outcomes.
-pub(super) fn retire<T: Send + Sync + 'static>(old: Arc<T>) {
+/// Ends a client on a thread of its own, for it waits for its last outcomes.
+pub(super) fn retire<T: Send + 'static>(old: T) {
     let ended = std::thread::Builder::new().name("thuban-log-ending".into()).spawn(move || drop(old));
     if let Err(error) = ended {
-        tracing::warn!(%error, "no thread to end a producer on");
+        tracing::warn!(%error, "no thread to end a client on");
     }
 }
 
