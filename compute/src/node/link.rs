@@ -153,6 +153,8 @@ pub struct NodeStatus {
     pub holding: Option<String>,
     /// Why this node takes no renewals, though it answers reads: it hears nobody.
     pub isolated: Option<String>,
+    /// How often another node was seen to have read other frames than this one: two logs where there should be one.
+    pub divergences: u64,
     /// All nodes that share the log, as it shows them; none where this node is alone.
     pub members: Vec<Member>,
     pub freezes: Vec<Freezing>,

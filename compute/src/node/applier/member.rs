@@ -1,5 +1,6 @@
 //! This node among others: its beacons, who is gone, who lands, and what it does when it is said to be gone itself.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -22,6 +23,8 @@ use super::{Applier, Gathering, InFlightProgress, Item, Source};
 
 /// A node whose own frames are in the log for this long and have not come back is behind.
 const BEHIND_MS: MonoMs = 5_000;
+/// Positions whose rolling hash is remembered: more than a beacon is behind where it is read.
+const HASHES_MAX: usize = 4_096;
 /// Between two tries to take the landing role.
 const LEAD_MS: MonoMs = 500;
 
@@ -39,6 +42,10 @@ pub(super) struct Company {
     is_leaving: bool,
     /// It hears neither the log nor any other node.
     is_isolated: bool,
+    /// The rolling hash at the last positions, to be compared with what the others say of theirs.
+    hashes: VecDeque<(Position, u64)>,
+    /// How often another node said that it had read other frames.
+    divergences: u64,
 }
 
 /// Whether this node lands what all of them apply.
@@ -70,6 +77,8 @@ impl Company {
             lead_at: now,
             is_leaving: false,
             is_isolated: false,
+            hashes: VecDeque::new(),
+            divergences: 0,
         }
     }
 
@@ -127,10 +136,14 @@ impl Applier {
             return false;
         }
         let now = self.clock.mono_ms();
+        self.remember_hash();
         let mut gone = Vec::new();
         for (change, verdict) in frame.changes.iter().zip(&applied.verdicts) {
             match &change.op {
-                Op::Beacon { landed, .. } if verdict.is_applied() => self.hear_beacon(change, *landed, now),
+                Op::Beacon { landed, applied, rolling_hash, .. } if verdict.is_applied() => {
+                    self.compare(change.origin.node, *applied, *rolling_hash);
+                    self.hear_beacon(change, *landed, now);
+                }
                 Op::Gone { node } if verdict.is_applied() => gone.push(*node),
                 _ => {}
             }
@@ -140,6 +153,29 @@ impl Applier {
             self.members_changed(&gone, now);
         }
         is_gone
+    }
+
+    fn remember_hash(&mut self) {
+        let log = self.state.log();
+        if let Some(company) = &mut self.company {
+            if company.hashes.len() >= HASHES_MAX {
+                company.hashes.pop_front();
+            }
+            company.hashes.push_back((log.watermark, log.rolling_hash));
+        }
+    }
+
+    /// Two nodes that have read different frames at the same offsets follow two logs. Which of them is wrong nobody
+    /// here can know, so nothing is done but to say so, loudly.
+    fn compare(&mut self, node: NodeIncarnation, applied: Position, theirs: u64) {
+        let Some(company) = &mut self.company else { return };
+        let at = company.hashes.binary_search_by_key(&applied, |(position, _)| *position);
+        let ours = at.ok().and_then(|at| company.hashes.get(at)).map(|(_, hash)| *hash);
+        if ours.is_some_and(|ours| ours != theirs) {
+            company.divergences += 1;
+            metrics::counter!("thuban_log_divergences_total").increment(1);
+            tracing::error!(node = node.0, %applied, "another node has read another log up to here than this one");
+        }
     }
 
     fn hear_beacon(&mut self, change: &Change, landed: Position, now: MonoMs) {
@@ -345,6 +381,10 @@ impl Applier {
         let company = self.company.as_ref()?;
         let has_others = self.state.members().any(|(node, _)| *node != self.me);
         (has_others && company.is_isolated).then_some(ISOLATED)
+    }
+
+    pub(super) fn divergences(&self) -> u64 {
+        self.company.as_ref().map_or(0, |company| company.divergences)
     }
 
     pub(super) fn watch_isolation(&mut self, now: MonoMs) {

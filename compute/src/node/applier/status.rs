@@ -28,6 +28,7 @@ pub(in crate::node) fn first_status(
         store_error: None,
         holding: None,
         isolated: None,
+        divergences: 0,
         members: Vec::new(),
         freezes: Vec::new(),
         counted: Counted::default(),
@@ -52,7 +53,7 @@ impl Applier {
         self.gauge(&counted, freezes.len());
         // Whether it drains the link knows by itself.
         let readiness = self.unready.clone().map_or(Readiness::Ready, Readiness::NotReady);
-        let (me, members) = (self.me, self.members());
+        let (me, members, divergences) = (self.me, self.members(), self.divergences());
         self.ends.link.put_status(|status| {
             status.node = me;
             status.readiness = readiness;
@@ -64,6 +65,7 @@ impl Applier {
             status.store_error.clone_from(&self.store_error);
             status.holding = self.expiry.holding(now);
             status.isolated = self.isolated().map(str::to_owned);
+            status.divergences = divergences;
             status.members = members;
             status.freezes = freezes;
             status.counted = counted;

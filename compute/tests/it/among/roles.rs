@@ -1,11 +1,14 @@
 //! Who is here, who lands, and that all of them are one registry.
 
+use std::sync::Arc;
+
 use compute::command::{Ack, Command};
 use compute::error::Error;
-use compute::port::PresenceStore;
+use compute::model::{Author, Change, Frame, NodeIncarnation, Op, Origin, Position};
+use compute::port::{ChangeLog, PresenceStore};
 use compute::testing::store::Fault;
 
-use crate::among::company::{Company, health};
+use crate::among::company::{Company, Seat, health};
 use crate::world::{ask, deregister, generation, key, must, provider, register, service, somebody, ttl};
 
 #[tokio::test]
@@ -31,9 +34,8 @@ async fn what_one_node_takes_all_of_them_show_at_the_same_revision() {
 #[tokio::test]
 async fn one_node_lands_and_when_it_dies_another_does() {
     let (company, [a, b, c]) = Company::three().await;
-    let lander = |node: &super::company::Seat| {
-        node.registry().status().members.into_iter().find(|m| m.is_lander).map(|m| m.name.to_string())
-    };
+    let lander =
+        |node: &Seat| node.registry().status().members.into_iter().find(|m| m.is_lander).map(|m| m.name.to_string());
     assert_eq!(lander(&b).as_deref(), Some("a"), "the first of them lands");
     let first = must(&b.registry(), register(&key("orders", "x"), provider(80, ttl(60_000, 30_000)))).await;
     company
@@ -133,4 +135,28 @@ async fn a_node_that_stops_says_so_and_nobody_waits_for_it() {
     assert_eq!(members, ["b", "c"]);
     company.until("what it had taken has landed", || b.registry().progress().landed >= there.revision.position()).await;
     assert_eq!(health(&c.registry(), &service("orders"), "x"), Some(true));
+}
+
+/// A node that has read other frames at the same offsets follows another log; its word gives it away.
+#[tokio::test]
+async fn a_node_that_has_read_another_log_is_noticed() {
+    let (company, [a, b, _c]) = Company::three().await;
+    let count = |seat: &Seat| seat.registry().status().divergences;
+    company.world.pass(5_000).await;
+    assert_eq!((count(&a), count(&b)), (0, 0), "in a healthy run none is seen");
+    let stranger = NodeIncarnation(77);
+    let op = Op::Beacon {
+        name: "stranger".into(),
+        peer: "".into(),
+        applied: a.registry().progress().applied,
+        rolling_hash: 1,
+        landed: Position::ZERO,
+        leaving: false,
+    };
+    let origin = Origin { node: stranger, counter: 1 };
+    let change = Change { origin, author: Author::new("stranger", "node"), op };
+    let identity = a.registry().status().log;
+    let frame = Frame { identity, writer: stranger, time_ms: 0, changes: vec![change] };
+    company.log.append(Arc::new(frame)).await.expect("appended");
+    company.until("both have noticed", || count(&a) == 1 && count(&b) == 1).await;
 }
