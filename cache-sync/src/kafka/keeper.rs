@@ -24,9 +24,10 @@ const ASKED_MAX: usize = 4_096;
 const TICK: Duration = Duration::from_secs(1);
 /// From one look at an old frame to the next.
 const CHECK_MS: u64 = 5_000;
-/// A broker that has just started may not know yet what it has; one that says so this often in a row knows.
-const STRIKES_MAX: u32 = 5;
-const STRIKE_WAIT: Duration = Duration::from_millis(500);
+/// A broker that has just started, or stood still, may not know for seconds what it has; one that says so for 15 s
+/// knows. Until then the log is away, which harms nobody.
+const WRONG_MS: u64 = 15_000;
+const WRONG_TICK: Duration = Duration::from_millis(500);
 
 pub(super) type Ask = oneshot::Sender<Result<Bounds, LogReadError>>;
 
@@ -37,8 +38,8 @@ pub(super) struct Keeper {
     admin: Arc<Admin>,
     stop: Arc<AtomicBool>,
     asked: Receiver<Ask>,
-    /// How often in a row the topic was not there, or not what it was.
-    strikes: u32,
+    /// Since when the topic is not there, or not what it was, each time that a broker was asked.
+    wrong_since: Option<u64>,
     reads: SyncSender<Read>,
     clock: Arc<dyn Clock>,
     checked_ms: u64,
@@ -68,13 +69,16 @@ impl Keeper {
         let (admin, stop) = (Arc::clone(admin), Arc::clone(stop));
         let config = config.clone();
         let (clock, checked_ms) = (Arc::clone(clock), clock.mono_ms());
-        let (strikes, before, check) = (0, None, None);
-        (Self { config, shown, writer, admin, stop, asked, strikes, reads, clock, checked_ms, before, check }, sender)
+        let (wrong_since, before, check) = (None, None, None);
+        (
+            Self { config, shown, writer, admin, stop, asked, wrong_since, reads, clock, checked_ms, before, check },
+            sender,
+        )
     }
 
     pub(super) fn run(mut self) {
         while !self.stop.load(Ordering::Acquire) {
-            let wait = if self.strikes > 0 { STRIKE_WAIT } else { TICK };
+            let wait = if self.wrong_since.is_some() { WRONG_TICK } else { TICK };
             let first = match self.asked.recv_timeout(wait) {
                 Ok(first) => Some(first),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -132,7 +136,7 @@ impl Keeper {
         let wrong = match watermarks(live.producer.client(), self.config.topic(), wait) {
             Ok(ends) => match self.shown.observe(ends, known_before) {
                 Ok(bounds) => {
-                    self.strikes = 0;
+                    self.wrong_since = None;
                     return Ok(bounds);
                 }
                 Err(why) => why,
@@ -140,14 +144,15 @@ impl Keeper {
             Err(error) => {
                 let why = live.context.explain(&error);
                 if !topic::is_gone(live.producer.client(), self.config.topic(), wait) {
-                    self.strikes = 0;
+                    self.wrong_since = None;
                     return Err(LogReadError::Away(why));
                 }
                 format!("topic {} is gone", self.config.topic())
             }
         };
-        self.strikes += 1;
-        if self.strikes < STRIKES_MAX {
+        let now_ms = self.clock.mono_ms();
+        let since = *self.wrong_since.get_or_insert(now_ms);
+        if now_ms.saturating_sub(since) < WRONG_MS {
             return Err(LogReadError::Away(wrong));
         }
         self.shown.set_unusable(wrong.clone());
