@@ -95,6 +95,19 @@ const WORDS: &[(Kind, &str, &str)] = &[
     (Counter, "thuban_slow_bodies_total", "Requests cut because their body came too slowly."),
     (Counter, "thuban_grpc_calls_total", "gRPC calls, by method and status."),
     (Histogram, "thuban_grpc_call_seconds", "A gRPC call."),
+    (Counter, "thuban_log_divergences_total", "Times that another node had read other frames from the log."),
+    (Counter, "thuban_rejoins_total", "Times that the others took this node for gone, and it joined again."),
+    (Counter, "thuban_heartbeats_told_total", "Heartbeats told to the nodes that own the leases."),
+    (Counter, "thuban_heartbeats_untold_total", "Heartbeats that could not be told."),
+    (Counter, "thuban_told_lost_total", "Calls of other nodes that were lost because too many waited."),
+    (Gauge, "thuban_peers_reachable", "Other nodes that answered a moment ago."),
+    (Counter, "thuban_peer_calls_total", "Calls to other nodes, by method and outcome."),
+    (Histogram, "thuban_peer_call_seconds", "A call to another node."),
+    (Counter, "thuban_peer_answers_total", "Calls of other nodes that were answered, by method and outcome."),
+    (Counter, "thuban_peer_refused_total", "Calls refused because the caller does not have the cluster's secret."),
+    (Gauge, "thuban_gossip_nodes", "Other nodes that gossip knows."),
+    (Counter, "thuban_gossip_refused_total", "Datagrams that were not sealed with the cluster's secret."),
+    (Counter, "thuban_gossip_send_failures_total", "Datagrams that could not be sent."),
 ];
 
 pub(super) fn describe() {

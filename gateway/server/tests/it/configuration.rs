@@ -31,8 +31,8 @@ async fn check_tells_everything_and_starts_nothing() {
     let home = Home::new();
     let folder = home.folder().display().to_string();
     let wrong =
-        ["--data-dir", &folder, "--http", "x", "--store", "mysql://u:secret@h/d", "--check-allow", "10.0.0.0/33"];
-    let words = ["http = \"x\"", "mysql://u:***@h/d", "10.0.0.0/33", "flag --store"];
+        ["--data-dir", &folder, "--http", "x", "--store", "redis://u:secret@h/d", "--check-allow", "10.0.0.0/33"];
+    let words = ["http = \"x\"", "redis://u:***@h/d", "10.0.0.0/33", "flag --store"];
     for command in [&["config", "check"][..], &["serve"]] {
         let ended = run(&[command, &wrong].concat()).await.with(2, &words);
         assert!(!ended.err.contains("secret"), "{}", ended.err);

@@ -114,28 +114,34 @@ async fn a_store_of_a_newer_schema_is_left_alone() {
     let home = used().await;
     let path = home.file("store.sqlite");
     let before = raise_schema(&path);
-    home.start_fails().await.with(4, &["store.sqlite has schema 2, this program knows up to 1"]);
+    home.start_fails().await.with(4, &["store.sqlite has schema 3, this program knows up to 2"]);
     assert_eq!(std::fs::read(&path).unwrap(), before, "it was written to");
 }
 
-/// Says in the file that a second migration was made, as SQLite itself would write it: another row of
-/// `presence_schema`, behind the first on its page.
+/// Says in the file that a migration was made that this program does not know, as SQLite itself would write it: another
+/// row of `presence_schema`, before the last one on its page.
 fn raise_schema(path: &Path) -> Vec<u8> {
     const PAGE: usize = 4_096;
+    const KNOWN: u8 = 2;
     let mut bytes = std::fs::read(path).unwrap();
-    // A row: its bytes, its number, a header of three bytes (its length, null for the number, a text of six), the text.
-    let row = |number: u8, name: &[u8; 6]| [&[9, number, 3, 0, 13 + 2 * 6][..], name].concat();
-    let (first, second) = (row(1, b"tables"), row(2, b"future"));
-    let places: Vec<usize> = (0..bytes.len() - first.len()).filter(|at| bytes[*at..].starts_with(&first)).collect();
+    // A row: its bytes, its number, a header of three bytes (its length, null for the number, the text's length), the
+    // text.
+    let row = |number: u8, name: &[u8]| {
+        let length = u8::try_from(name.len()).unwrap();
+        [&[3 + length, number, 3, 0, 13 + 2 * length][..], name].concat()
+    };
+    let (last, next) = (row(KNOWN, b"members"), row(KNOWN + 1, b"future"));
+    let places: Vec<usize> = (0..bytes.len() - last.len()).filter(|at| bytes[*at..].starts_with(&last)).collect();
     assert_eq!(places.len(), 1, "the row is not where it was");
     let page = places[0] / PAGE * PAGE;
-    let in_page = u16::try_from(places[0] - page - second.len()).unwrap();
+    let in_page = u16::try_from(places[0] - page - next.len()).unwrap();
     // A leaf's head: its kind, the count of its rows at 3, the start of the lowest at 5, and their places from 8 on.
-    assert_eq!((bytes[page], bytes[page + 4]), (13, 1), "not a leaf of one row");
-    bytes[page + 4] = 2;
+    assert_eq!((bytes[page], bytes[page + 4]), (13, KNOWN), "not a leaf of these rows");
+    bytes[page + 4] = KNOWN + 1;
     bytes[page + 5..page + 7].copy_from_slice(&in_page.to_be_bytes());
-    bytes[page + 10..page + 12].copy_from_slice(&in_page.to_be_bytes());
-    bytes[page + usize::from(in_page)..places[0]].copy_from_slice(&second);
+    let place = page + 8 + 2 * usize::from(KNOWN);
+    bytes[place..place + 2].copy_from_slice(&in_page.to_be_bytes());
+    bytes[page + usize::from(in_page)..places[0]].copy_from_slice(&next);
     std::fs::write(path, &bytes).unwrap();
     bytes
 }
