@@ -41,6 +41,9 @@ pub(super) struct Follower {
     batch_bytes: usize,
     /// When it last came to a record or to the end, or began anew.
     moved_ms: u64,
+    /// Kafka's offset of the end as it was when this began: who has come so far has caught up. The library tells of the
+    /// end only when nothing comes for a while, and where others write all the time that is never.
+    end_at_start: u64,
 }
 
 /// Why it ends.
@@ -71,6 +74,7 @@ impl Follower {
             batch: Vec::new(),
             batch_bytes: 0,
             moved_ms: clock.mono_ms(),
+            end_at_start: ends.1,
         })
     }
 
@@ -92,6 +96,9 @@ impl Follower {
             }
             self.heed()?;
             self.show()?;
+            if self.next >= self.end_at_start {
+                self.shown.set_caught_up();
+            }
             match polled {
                 Polled::Nothing => self.watch_stall()?,
                 Polled::Record(_) => {}

@@ -193,3 +193,20 @@ async fn two_nodes_see_the_same_and_trim_for_each_other() {
     let log = place.open("a").await;
     assert_eq!(log.bounds().await.unwrap().identity, OURS);
 }
+
+/// The library tells of the end only when nothing comes for a while: where others write all the time, that is never.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_others_write_all_the_time_is_open_at_once() {
+    let Some(place) = Place::new() else { return };
+    let place = place.with(|config| config.connect_wait_max = Duration::from_secs(20));
+    let one = place.log("a", OURS).await.unwrap();
+    let writing = async {
+        for seed in 0.. {
+            append(&one, [seed]).await;
+        }
+    };
+    tokio::select! {
+        () = writing => unreachable!("it writes until the other is open"),
+        two = place.log("a", OURS) => drop(two.unwrap()),
+    }
+}
