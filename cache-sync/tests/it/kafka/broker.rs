@@ -1,29 +1,28 @@
 //! A broker of the tests' own, on free ports of the loopback and in a directory of its own.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread;
-use std::time::Duration;
-
-/// Starting takes 2 s on a machine that does nothing else.
-const START_TRIES: u32 = 6_000;
-const START_WAIT: Duration = Duration::from_millis(20);
 
 /// Started by one of these lines on its standard input: whatever becomes of the test, the broker ends with it, and
-/// what it wrote goes unless it is told to keep it.
+/// what it wrote goes unless it is told to keep it. Says the broker's pid, and then what the broker says, until it ends.
 const KEEPER: &str = r#"
 trap : TERM INT HUP
+: >"$OUT"
 "$@" >>"$OUT" 2>&1 </dev/null &
-echo $!
+broker=$!
+echo $broker
+tail -n +1 -f --pid=$broker "$OUT" &
 read -r word
-kill -9 $! 2>/dev/null
-wait $! 2>/dev/null
+kill -9 $broker 2>/dev/null
+wait $broker 2>/dev/null
 [ "$word" = keep ] || rm -rf "$DIRECTORY"
 "#;
+/// What a broker says once it answers.
+const STARTED: &str = "Kafka Server started";
 
 const LOGGING: &str = concat!(
     r#"<Configuration><Appenders><Console name="C"><PatternLayout pattern="%d %p %c{1} %m%n"/></Console></Appenders>"#,
@@ -131,15 +130,10 @@ impl Broker {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut pid = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(keeper.stdout.take().unwrap()), &mut pid).unwrap();
-        let pid = pid.trim().to_owned();
-        let is_ready = (0..START_TRIES).any(|_| {
-            thread::sleep(START_WAIT);
-            let said = fs::read_to_string(&out).unwrap_or_default();
-            said.contains("Kafka Server started") || !is_alive(&pid)
-        });
-        let is_ready = is_ready && is_alive(&pid);
+        let mut said = BufReader::new(keeper.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let pid = said.next().unwrap();
+        // Ends without that line only when the broker does.
+        let is_ready = said.any(|line| line.contains(STARTED));
         *self.running.lock().unwrap() = Some(Running { keeper, pid });
         if !is_ready {
             eprintln!("{}", fs::read_to_string(&out).unwrap_or_default());
@@ -171,10 +165,6 @@ impl Drop for Broker {
         self.kill();
         let _ = fs::remove_dir_all(&self.directory);
     }
-}
-
-fn is_alive(pid: &str) -> bool {
-    Command::new("kill").args(["-0", pid]).stderr(Stdio::null()).status().unwrap().success()
 }
 
 fn free_port() -> u16 {
