@@ -337,6 +337,7 @@ impl Applier {
 
     /// Nobody waits for what the old incarnation had under way: it may be in the log, and is answered so.
     fn drop_undecided(&mut self) {
+        self.refuse_releases();
         self.counter = 0;
         let in_flight = self.in_flight.take();
         for change in in_flight.iter().flat_map(|f| &f.frame.changes) {

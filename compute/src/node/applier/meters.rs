@@ -159,7 +159,8 @@ impl Applier {
         meters.overlay.set(counted.overlay as f64);
         meters.unlanded.set(self.unlanded() as f64);
         meters.landing.set(self.landing.unwrap_or_default() as f64);
-        meters.lag.set((self.state.position().offset() - self.landed.offset()) as f64);
+        // The store may be ahead of a node that has just taken the landing role and still reads.
+        meters.lag.set(self.state.position().offset().saturating_sub(self.landed.offset()) as f64);
         meters.suspects.set(counted.suspects as f64);
         meters.freezes.set(freezes as f64);
         meters.tombstones.set(self.state.tombstone_count() as f64);
