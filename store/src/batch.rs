@@ -2,10 +2,7 @@
 
 use compute::model::{Row, Rows};
 
-use crate::row::{
-    Cell, Freezes, Instances, Kind, Members, Namespaces, Origins, Overrides, Services, Sessions, Suspicions,
-    Tombstones, seal,
-};
+use crate::row::{Cell, Kind, every_kind, seal};
 
 /// Rows of one kind. Sorted, so that two landings lock in the same order and pages are visited once.
 pub(crate) struct Sorted<K: Kind> {
@@ -13,36 +10,21 @@ pub(crate) struct Sorted<K: Kind> {
     pub(crate) deletes: Vec<K::Key>,
 }
 
-pub(crate) struct Batch {
-    pub(crate) namespaces: Sorted<Namespaces>,
-    pub(crate) services: Sorted<Services>,
-    pub(crate) instances: Sorted<Instances>,
-    pub(crate) overrides: Sorted<Overrides>,
-    pub(crate) tombstones: Sorted<Tombstones>,
-    pub(crate) sessions: Sorted<Sessions>,
-    pub(crate) suspicions: Sorted<Suspicions>,
-    pub(crate) freezes: Sorted<Freezes>,
-    pub(crate) origins: Sorted<Origins>,
-    pub(crate) members: Sorted<Members>,
-}
+macro_rules! batch {
+    ($($field:ident: $kind:ident),+) => {
+        pub(crate) struct Batch {
+            $(pub(crate) $field: Sorted<crate::row::$kind>),+
+        }
 
-impl Batch {
-    /// Refuses a key that comes twice: it has no one value at the batch's end.
-    pub(crate) fn new(rows: Rows) -> Result<Self, String> {
-        Ok(Self {
-            namespaces: Sorted::new(rows.namespaces)?,
-            services: Sorted::new(rows.services)?,
-            instances: Sorted::new(rows.instances)?,
-            overrides: Sorted::new(rows.overrides)?,
-            tombstones: Sorted::new(rows.tombstones)?,
-            sessions: Sorted::new(rows.sessions)?,
-            suspicions: Sorted::new(rows.suspicions)?,
-            freezes: Sorted::new(rows.freezes)?,
-            origins: Sorted::new(rows.origins)?,
-            members: Sorted::new(rows.members)?,
-        })
-    }
+        impl Batch {
+            /// Refuses a key that comes twice: it has no one value at the batch's end.
+            pub(crate) fn new(rows: Rows) -> Result<Self, String> {
+                Ok(Self { $($field: Sorted::new(rows.$field)?),+ })
+            }
+        }
+    };
 }
+every_kind!(batch);
 
 impl<K: Kind> Sorted<K> {
     fn new(mut rows: Vec<Row<K::Key, K::Value>>) -> Result<Self, String> {

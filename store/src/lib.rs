@@ -12,6 +12,7 @@
 //! no error of a driver leaves the crate, and no password does.
 
 mod batch;
+mod gathering;
 mod migrate;
 pub mod mysql;
 mod row;

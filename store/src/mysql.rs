@@ -37,25 +37,6 @@ use crate::row::{Cells, Wrong};
 pub use opening::{OpenError, open, open_later};
 pub use settings::{Limits, Settings, SettingsError, Tls, TlsMode};
 
-/// Calls a macro with every kind of row: its field in `Rows`, its name in [`crate::row`].
-macro_rules! every_kind {
-    ($each:ident) => {
-        $each! {
-            namespaces: Namespaces,
-            services: Services,
-            instances: Instances,
-            overrides: Overrides,
-            tombstones: Tombstones,
-            sessions: Sessions,
-            suspicions: Suspicions,
-            freezes: Freezes,
-            origins: Origins,
-            members: Members
-        }
-    };
-}
-use every_kind;
-
 /// A presence store in a MySQL or MariaDB database.
 pub struct MysqlStore {
     database: Arc<Database>,

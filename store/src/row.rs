@@ -27,6 +27,33 @@ pub(crate) use mark::{MARK, mark, mark_cells};
 pub(crate) use member::Members;
 pub(crate) use part::{Part, Wrong};
 
+/// Calls a macro with every kind of row: its field in `Rows`, its name here.
+macro_rules! every_kind {
+    ($each:ident) => {
+        $each! {
+            namespaces: Namespaces,
+            services: Services,
+            instances: Instances,
+            overrides: Overrides,
+            tombstones: Tombstones,
+            sessions: Sessions,
+            suspicions: Suspicions,
+            freezes: Freezes,
+            origins: Origins,
+            members: Members
+        }
+    };
+}
+pub(crate) use every_kind;
+
+/// The table of each kind.
+pub(crate) fn tables() -> Vec<Table> {
+    macro_rules! listed {
+        ($($field:ident: $kind:ident),+) => { vec![$($kind::TABLE),+] };
+    }
+    every_kind!(listed)
+}
+
 /// A value of one column.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Cell {

@@ -93,7 +93,7 @@ impl Writer {
     }
 
     pub(crate) async fn has_written(&mut self, frames: usize) {
-        until("the other process writes", || {
+        until("the other process writes", async || {
             assert!(self.child.try_wait().unwrap().is_none(), "the writing process ended");
             self.acknowledged().len() >= frames
         })
@@ -109,7 +109,7 @@ impl Writer {
     async fn pause(&self) {
         self.signal("-STOP");
         let tasks = format!("/proc/{}/task", self.child.id());
-        until("every thread of the other process stands still", || {
+        until("every thread of the other process stands still", async || {
             fs::read_dir(&tasks).unwrap().all(|task| {
                 let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
                 stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['T', 't']))

@@ -81,7 +81,7 @@ async fn accepted(log: &LocalLog, identity: LogIdentity) {
 }
 
 /// Everything written is there, and no more.
-async fn check(log: &LocalLog, identity: LogIdentity, small: u64, large: u64) {
+async fn check(log: &Arc<LocalLog>, identity: LogIdentity, small: u64, large: u64) {
     let entries = read_all(log, Position::ZERO).await;
     assert_eq!(entries.len() as u64, small + large);
     let large = heavy_frame(identity, 40);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cache_sync::local::{Choice, LocalLog, OpenError};
 use compute::model::{LogIdentity, Position};
-use compute::port::change_log::{AppendError, LogReadError};
+use compute::port::change_log::LogReadError;
 use compute::port::clock::SystemClock;
 use compute::port::{Chance as _, ChangeLog};
 use compute::testing::SeededChance;
@@ -12,7 +12,7 @@ use compute::testing::change_log::suite::{Site, frame};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
-use crate::place::{Place, append, read_all, wal};
+use crate::place::{Place, append, read_all, says_that_it_is_closed, wal};
 
 async fn sql(path: &Path, sql: &str) {
     let mut conn = SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap();
@@ -219,13 +219,7 @@ async fn a_closed_log_says_so() {
     assert!(futures::poll!(&mut waiting).is_pending());
     log.close().await;
     log.close().await;
-    for error in [waiting.await.unwrap_err(), log.bounds().await.unwrap_err()] {
-        assert!(matches!(&error, LogReadError::Away(why) if why.contains("closed")), "{error}");
-    }
-    let error = log.append(frame(identity, 3)).await.unwrap_err();
-    assert!(matches!(&error, AppendError::Refused(why) if why.contains("closed")), "{error}");
-    let error = log.trim(end).await.unwrap_err();
-    assert!(matches!(&error, AppendError::Refused(_)), "{error}");
+    says_that_it_is_closed(&log, waiting, identity, end).await;
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use cache_sync::local::{Choice, Config, LocalLog, OpenError};
 use compute::model::{Entry, LogIdentity, Position};
 use compute::port::ChangeLog;
+use compute::port::change_log::{AppendError, LogReadError};
 use compute::port::clock::SystemClock;
 use compute::testing::SeededChance;
 use compute::testing::change_log::suite::{Site, frame};
@@ -75,7 +76,7 @@ impl Site for Place {
 }
 
 /// Appends frames of these seeds, one after the other.
-pub(crate) async fn append(log: &LocalLog, seeds: impl IntoIterator<Item = u64>) -> Vec<Position> {
+pub(crate) async fn append(log: &Arc<impl ChangeLog>, seeds: impl IntoIterator<Item = u64>) -> Vec<Position> {
     let identity = log.bounds().await.unwrap().identity;
     let mut positions = Vec::new();
     for seed in seeds {
@@ -85,7 +86,7 @@ pub(crate) async fn append(log: &LocalLog, seeds: impl IntoIterator<Item = u64>)
 }
 
 /// Everything that is kept behind `after`.
-pub(crate) async fn read_all(log: &LocalLog, mut after: Position) -> Vec<Entry> {
+pub(crate) async fn read_all(log: &Arc<impl ChangeLog>, mut after: Position) -> Vec<Entry> {
     let last = log.bounds().await.unwrap().last;
     let mut entries = Vec::new();
     while after < last {
@@ -95,10 +96,26 @@ pub(crate) async fn read_all(log: &LocalLog, mut after: Position) -> Vec<Entry> 
     entries
 }
 
+/// What a closed log says: to who waited behind its `end` when it was closed, and to who comes later.
+pub(crate) async fn says_that_it_is_closed(
+    log: &Arc<impl ChangeLog>,
+    waited: impl Future<Output = Result<Vec<Entry>, LogReadError>>,
+    identity: LogIdentity,
+    end: Position,
+) {
+    for error in [waited.await.unwrap_err(), log.bounds().await.unwrap_err()] {
+        assert!(matches!(&error, LogReadError::Away(why) if why.contains("closed")), "{error}");
+    }
+    let error = log.append(frame(identity, 3)).await.unwrap_err();
+    assert!(matches!(&error, AppendError::Refused(why) if why.contains("closed")), "{error}");
+    let error = log.trim(end).await.unwrap_err();
+    assert!(matches!(&error, AppendError::Refused(_)), "{error}");
+}
+
 /// Asks until it is so, a minute at most.
-pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let asked = async {
-        while !is_so() {
+        while !is_so().await {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };

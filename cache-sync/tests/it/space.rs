@@ -29,7 +29,7 @@ async fn a_trimmed_log_gives_its_space_back() {
     assert_eq!(log.bounds().await.unwrap().trimmed.offset(), 29);
     // Appends go on while the space is given back in small steps.
     append(&log, 0..50).await;
-    until("the file has shrunk", || fs::metadata(place.path("a")).unwrap().len() < 40 * MIB).await;
+    until("the file has shrunk", async || fs::metadata(place.path("a")).unwrap().len() < 40 * MIB).await;
     log.close().await;
 }
 

@@ -3,13 +3,13 @@
 use compute::model::{LogIdentity, LogState, Position};
 use compute::port::store::{Epoch, LandError};
 
+use super::Database;
 use super::connections::{Lent, within};
 use super::fault::{self, Trouble};
 use super::loading::locked_mark;
-use super::statement::{BEGIN, CLEARED, COMMIT, ROLLBACK, Sql, arguments, bytes, tables};
-use super::{Database, every_kind};
+use super::statement::{BEGIN, CLEARED, COMMIT, ROLLBACK, Sql, arguments, bytes};
 use crate::batch::{Batch, SIZES, Sorted, key_cells, pieces, put_cells};
-use crate::row::{Cell, Kind, mark_cells};
+use crate::row::{Cell, Kind, every_kind, mark_cells, tables};
 
 /// What the rows of one statement may take: a quarter of what the smallest server that is accepted takes in a packet.
 pub(super) const STATEMENT_BYTES: usize = 1 << 20;

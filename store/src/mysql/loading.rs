@@ -10,11 +10,12 @@ use sqlx::mysql::MySqlRow;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
+use super::Database;
 use super::connections::{Lent, within};
 use super::fault::{self, Trouble};
 use super::statement::{BEGIN, BEGIN_SNAPSHOT, BOUND, ROLLBACK, Sql, arguments};
-use super::{Database, every_kind};
-use crate::row::{Cell, Cells as _, Instances, Kind, Names, decode, mark as decode_mark};
+use crate::gathering::gathered;
+use crate::row::{Cell, Cells as _, Instances, Kind, Names, decode, every_kind, mark as decode_mark};
 
 /// More readers than this keep no server busier.
 const READERS_MAX: usize = 6;
@@ -62,25 +63,7 @@ pub(super) async fn load(db: &Arc<Database>) -> Result<Loaded, ReadError> {
         // The first reads everything else too; the others begin with the instances.
         loading.spawn(async move { reading.run(place == 0, &turns).await });
     }
-    let mut rows = Rows::default();
-    while let Some(ended) = loading.join_next().await {
-        let part = ended.map_err(|broken| ReadError::Away(format!("{}: {broken}", db.place)))??;
-        merge(&mut rows, part);
-    }
-    Ok(Loaded { log, rows })
-}
-
-/// The first reader has all rows that are no instances.
-fn merge(rows: &mut Rows, part: Rows) {
-    let instances = std::mem::take(&mut rows.instances);
-    let (mut more, less) =
-        if instances.len() > part.instances.len() { (instances, part.instances) } else { (part.instances, instances) };
-    more.extend(less);
-    if rows.is_empty() {
-        *rows = Rows { instances: more, ..part };
-    } else {
-        rows.instances = more;
-    }
+    Ok(Loaded { log, rows: gathered(loading, &db.place).await? })
 }
 
 /// Connections that all see the database as of one mark.

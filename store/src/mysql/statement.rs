@@ -10,9 +10,8 @@ use sqlx::Arguments as _;
 use sqlx::AssertSqlSafe;
 use sqlx::mysql::MySqlArguments;
 
-use super::every_kind;
 use crate::batch::SIZES;
-use crate::row::{Cell, Instances, Kind, MARK, Table};
+use crate::row::{Cell, Instances, Kind, MARK, Table, tables};
 
 /// How many instances a reader takes in turn; with fewer in all there is one reader.
 pub(super) const TURN: usize = 4_096;
@@ -100,14 +99,6 @@ impl Statements {
         let fixed = [BEGIN, BEGIN_SNAPSHOT, COMMIT, ROLLBACK, NOTHING].map(str::to_owned);
         of_tables.chain(single).chain(fixed).collect()
     }
-}
-
-/// Every table that a landing writes, but the mark's.
-pub(super) fn tables() -> Vec<Table> {
-    macro_rules! listed {
-        ($($field:ident: $kind:ident),+) => { vec![$(crate::row::$kind::TABLE),+] };
-    }
-    every_kind!(listed)
 }
 
 impl Marks {

@@ -10,10 +10,7 @@ use super::loading::read_mark;
 use super::statement::{Sql, arguments};
 use super::{File, Held};
 use crate::batch::{Batch, Sorted, key_cells, pieces, put_cells};
-use crate::row::{
-    Cell, Freezes, Instances, Kind, Members, Namespaces, Origins, Overrides, Services, Sessions, Suspicions,
-    Tombstones, mark_cells,
-};
+use crate::row::{Cell, Kind, every_kind, mark_cells, tables};
 
 pub(super) async fn lead(file: &File, held: Held, identity: LogIdentity) -> Result<Epoch, LandError> {
     let unbound = LogState { identity, watermark: Position::ZERO, time_ms: 0, rolling_hash: 0 };
@@ -131,35 +128,18 @@ impl Writing<'_> {
     }
 
     async fn clear(&mut self) -> Result<(), LandError> {
-        let statements = &self.file.statements;
-        for sql in [
-            statements.clear::<Namespaces>(),
-            statements.clear::<Services>(),
-            statements.clear::<Instances>(),
-            statements.clear::<Overrides>(),
-            statements.clear::<Tombstones>(),
-            statements.clear::<Sessions>(),
-            statements.clear::<Suspicions>(),
-            statements.clear::<Freezes>(),
-            statements.clear::<Origins>(),
-            statements.clear::<Members>(),
-        ] {
-            self.execute(sql, vec![]).await?;
+        for table in tables() {
+            self.execute(self.file.statements.clear(&table), vec![]).await?;
         }
         Ok(())
     }
 
     async fn put_batch(&mut self, batch: &Batch) -> Result<(), LandError> {
-        self.put(&batch.namespaces).await?;
-        self.put(&batch.services).await?;
-        self.put(&batch.instances).await?;
-        self.put(&batch.overrides).await?;
-        self.put(&batch.tombstones).await?;
-        self.put(&batch.sessions).await?;
-        self.put(&batch.suspicions).await?;
-        self.put(&batch.freezes).await?;
-        self.put(&batch.origins).await?;
-        self.put(&batch.members).await
+        macro_rules! each {
+            ($($field:ident: $kind:ident),+) => { $(self.put(&batch.$field).await?;)+ };
+        }
+        every_kind!(each);
+        Ok(())
     }
 
     async fn put<K: Kind>(&mut self, rows: &Sorted<K>) -> Result<(), LandError> {

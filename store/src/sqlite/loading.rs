@@ -12,10 +12,8 @@ use tokio::task::JoinSet;
 
 use super::record::take;
 use super::{File, fault};
-use crate::row::{
-    Freezes, Instances, Kind, Members, Names, Namespaces, Origins, Overrides, Services, Sessions, Suspicions,
-    Tombstones, decode, mark as decode_mark,
-};
+use crate::gathering::gathered;
+use crate::row::{Instances, Kind, Names, decode, every_kind, mark as decode_mark};
 
 /// More readers than this do not make one disk faster.
 const READERS_MAX: usize = 4;
@@ -52,25 +50,7 @@ pub(super) async fn load(file: &Arc<File>) -> Result<Loaded, ReadError> {
         // The first reads everything else too; the others begin with the instances.
         loading.spawn(async move { reading.run(place == 0, &turns).await });
     }
-    let mut rows = Rows::default();
-    while let Some(ended) = loading.join_next().await {
-        let part = ended.map_err(|broken| ReadError::Away(format!("{}: {broken}", file.path.display())))??;
-        merge(&mut rows, part);
-    }
-    Ok(Loaded { log, rows })
-}
-
-/// The first reader has all rows that are no instances.
-fn merge(rows: &mut Rows, part: Rows) {
-    let instances = std::mem::take(&mut rows.instances);
-    let (mut more, less) =
-        if instances.len() > part.instances.len() { (instances, part.instances) } else { (part.instances, instances) };
-    more.extend(less);
-    if rows.is_empty() {
-        *rows = Rows { instances: more, ..part };
-    } else {
-        rows.instances = more;
-    }
+    Ok(Loaded { log, rows: gathered(loading, &file.path.display().to_string()).await? })
 }
 
 /// Connections that all see the file as of one mark.
@@ -143,15 +123,10 @@ impl Reading {
     async fn run(mut self, everything: bool, turns: &Turns) -> Result<Rows, ReadError> {
         let mut rows = Rows::default();
         if everything {
-            self.all::<Namespaces>(&mut rows.namespaces).await?;
-            self.all::<Services>(&mut rows.services).await?;
-            self.all::<Overrides>(&mut rows.overrides).await?;
-            self.all::<Tombstones>(&mut rows.tombstones).await?;
-            self.all::<Sessions>(&mut rows.sessions).await?;
-            self.all::<Suspicions>(&mut rows.suspicions).await?;
-            self.all::<Freezes>(&mut rows.freezes).await?;
-            self.all::<Origins>(&mut rows.origins).await?;
-            self.all::<Members>(&mut rows.members).await?;
+            macro_rules! each {
+                ($($field:ident: $kind:ident),+) => { $(self.all::<crate::row::$kind>(&mut rows.$field).await?;)+ };
+            }
+            every_kind!(each);
         }
         loop {
             let turn = turns.take(&mut self.connection).await;
@@ -165,6 +140,10 @@ impl Reading {
     }
 
     async fn all<K: Kind>(&mut self, rows: &mut Vec<Row<K::Key, K::Value>>) -> Result<(), ReadError> {
+        // By turns, by all readers.
+        if K::TABLE.name == Instances::TABLE.name {
+            return Ok(());
+        }
         self.range::<K>(i64::MIN..=i64::MAX, rows).await
     }
 

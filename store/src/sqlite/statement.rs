@@ -7,10 +7,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe};
 
 use crate::batch::SIZES;
-use crate::row::{
-    Cell, Freezes, Holds, Instances, Kind, MARK, Members, Namespaces, Origins, Overrides, Services, Sessions,
-    Suspicions, Table, Tombstones,
-};
+use crate::row::{Cell, Holds, Kind, MARK, Table, tables};
 
 /// How many rows are read at once.
 pub(super) const PAGE: usize = 256;
@@ -28,27 +25,12 @@ struct Texts {
     page: Arc<str>,
 }
 
-/// Every table that the store reads and writes.
-const TABLES: [Table; 11] = [
-    Namespaces::TABLE,
-    Services::TABLE,
-    Instances::TABLE,
-    Overrides::TABLE,
-    Tombstones::TABLE,
-    Sessions::TABLE,
-    Suspicions::TABLE,
-    Freezes::TABLE,
-    Origins::TABLE,
-    Members::TABLE,
-    MARK,
-];
-
 pub(super) type Sql = AssertSqlSafe<Arc<str>>;
 
 impl Statements {
     pub(super) fn new() -> Self {
         Self {
-            tables: TABLES.iter().map(|table| (table.name, Texts::of(table))).collect(),
+            tables: tables().iter().chain([&MARK]).map(|table| (table.name, Texts::of(table))).collect(),
             select_mark: format!("SELECT {} FROM {}", columns(&MARK), MARK.name).into(),
         }
     }
@@ -61,8 +43,8 @@ impl Statements {
         sql(&self.texts(&K::TABLE).delete[place(rows)])
     }
 
-    pub(super) fn clear<K: Kind>(&self) -> Sql {
-        sql(&self.texts(&K::TABLE).clear)
+    pub(super) fn clear(&self, table: &Table) -> Sql {
+        sql(&self.texts(table).clear)
     }
 
     /// The first [`PAGE`] rows whose rowid is from the first to the second argument: the last rowid of them, and all of

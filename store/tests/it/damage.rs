@@ -12,6 +12,40 @@ use store::sqlite::{OpenError, open};
 
 use crate::place::{Place, at};
 
+/// A change of a row that no program makes, and what is told of it, on every database.
+pub(crate) const SPOILT: [(&str, &str); 12] = [
+    (
+        "UPDATE presence_instance SET provider = x'ff' WHERE id = 'ttl'",
+        "table presence_instance, key default/service-000001/ttl, column provider",
+    ),
+    (
+        "UPDATE presence_instance SET revision = -5 WHERE id = 'ttl'",
+        "table presence_instance, key default/service-000001/ttl, column revision",
+    ),
+    (
+        "UPDATE presence_service SET settings = 'text' WHERE service = 'service-000002'",
+        "table presence_service, key default/service-000002, column settings",
+    ),
+    (
+        "UPDATE presence_namespace SET namespace = 'no good' WHERE namespace = 'default'",
+        "table presence_namespace, key no good, column namespace",
+    ),
+    ("UPDATE presence_session SET epoch = 99999999999", "column epoch"),
+    ("UPDATE presence_origin SET gaps = x'120109' WHERE node = 0", "table presence_origin, key 0, column gaps"),
+    ("UPDATE presence_mark SET watermark = -1", "table presence_mark"),
+    ("UPDATE presence_mark SET time_ms = time_ms + 1", "table presence_mark: the row is "),
+    (
+        "UPDATE presence_instance SET registered_at_ms = registered_at_ms + 1 WHERE id = 'ttl'",
+        "table presence_instance, key default/service-000001/ttl, column checksum: the row is ",
+    ),
+    (
+        "UPDATE presence_namespace SET namespace = 'defaulu' WHERE namespace = 'default'",
+        "table presence_namespace, key defaulu, column checksum: ",
+    ),
+    ("UPDATE presence_member SET landed = -1", "table presence_member, key "),
+    ("DROP TABLE presence_freeze", "presence_freeze"),
+];
+
 #[tokio::test]
 async fn what_is_no_database_is_refused() {
     let place = Place::new();
@@ -44,37 +78,7 @@ async fn a_damaged_page_is_told_with_the_file() {
 
 #[tokio::test]
 async fn a_spoilt_row_is_told_by_table_and_key() {
-    for (sql, told) in [
-        (
-            "UPDATE presence_instance SET provider = x'ff' WHERE id = 'ttl'",
-            "table presence_instance, key default/service-000001/ttl, column provider",
-        ),
-        (
-            "UPDATE presence_instance SET revision = -5 WHERE id = 'ttl'",
-            "table presence_instance, key default/service-000001/ttl, column revision",
-        ),
-        (
-            "UPDATE presence_service SET settings = 'text' WHERE service = 'service-000002'",
-            "table presence_service, key default/service-000002, column settings",
-        ),
-        (
-            "UPDATE presence_namespace SET namespace = 'no good' WHERE namespace = 'default'",
-            "table presence_namespace, key no good, column namespace",
-        ),
-        ("UPDATE presence_session SET epoch = 99999999999", "column epoch"),
-        ("UPDATE presence_origin SET gaps = x'120109' WHERE node = 0", "table presence_origin, key 0, column gaps"),
-        ("UPDATE presence_mark SET watermark = -1", "table presence_mark"),
-        ("UPDATE presence_mark SET time_ms = time_ms + 1", "table presence_mark: the row is "),
-        (
-            "UPDATE presence_instance SET registered_at_ms = registered_at_ms + 1 WHERE id = 'ttl'",
-            "table presence_instance, key default/service-000001/ttl, column checksum: the row is ",
-        ),
-        (
-            "UPDATE presence_namespace SET namespace = 'defaulu' WHERE namespace = 'default'",
-            "table presence_namespace, key defaulu, column checksum: ",
-        ),
-        ("DROP TABLE presence_freeze", "presence_freeze"),
-    ] {
+    for (sql, told) in SPOILT {
         let place = Place::new();
         let (store, _) = place.landed(every_kind(position(1))).await;
         place.meddle(sql).await;

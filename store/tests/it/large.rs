@@ -1,28 +1,39 @@
 //! States that more than one reader loads.
 
 use compute::port::PresenceStore;
+use compute::port::store::Epoch;
 use compute::testing::store::sample::{deletes, instances, position, sorted};
 use futures::future::join;
 
 use crate::place::{Place, at};
 
-const COUNT: usize = 9_000;
+/// More than two turns of a reader.
+pub(crate) const COUNT: usize = 9_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_large_load_sees_one_watermark() {
-    const LANDINGS: u64 = 6;
-    let state = |offset| instances(0, COUNT, position(offset));
     let place = Place::new();
-    let (store, epoch) = place.landed(state(1)).await;
+    let (store, epoch) = place.landed(instances(0, COUNT, position(1))).await;
+    each_load_sees_one_watermark(&*store, &*store, epoch, 6).await;
+}
+
+/// Loads through one store while another lands, the first state being there already, until `landings` are.
+pub(crate) async fn each_load_sees_one_watermark(
+    landing: &dyn PresenceStore,
+    loading: &dyn PresenceStore,
+    epoch: Epoch,
+    landings: u64,
+) {
+    let state = |offset| instances(0, COUNT, position(offset));
     let landing = async {
-        for offset in 1..LANDINGS {
-            store.land(epoch, state(offset + 1), at(offset).watermark, at(offset + 1)).await.unwrap();
+        for offset in 1..landings {
+            landing.land(epoch, state(offset + 1), at(offset).watermark, at(offset + 1)).await.unwrap();
         }
     };
     let loading = async {
         let mut seen = 0;
-        while seen < LANDINGS {
-            let loaded = store.load().await.unwrap();
+        while seen < landings {
+            let loaded = loading.load().await.unwrap();
             seen = loaded.log.unwrap().watermark.offset();
             assert!(sorted(loaded.rows) == sorted(state(seen)), "a load at {seen} shows rows of another watermark");
         }

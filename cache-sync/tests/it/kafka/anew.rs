@@ -5,7 +5,8 @@ use compute::port::ChangeLog;
 use compute::port::change_log::{AppendError, LogReadError};
 use compute::testing::change_log::suite::frame;
 
-use super::place::{Place, append, read_all, until};
+use super::place::Place;
+use crate::place::{append, read_all, until};
 
 const OURS: LogIdentity = LogIdentity([1; 16]);
 const OTHER: LogIdentity = LogIdentity([2; 16]);

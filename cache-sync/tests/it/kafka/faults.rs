@@ -13,7 +13,8 @@ use compute::testing::change_log::suite::frame;
 use tokio::task::JoinHandle;
 
 use super::broker::Broker;
-use super::place::{Place, append, read_all, until};
+use super::place::Place;
+use crate::place::{append, read_all, until};
 
 const OURS: LogIdentity = LogIdentity([1; 16]);
 const WRITERS: u64 = 4;

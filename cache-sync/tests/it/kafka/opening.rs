@@ -10,7 +10,8 @@ use compute::port::change_log::{AppendError, LogReadError};
 use compute::port::clock::SystemClock;
 use compute::testing::change_log::suite::{Site as _, frame, heavy_frame};
 
-use super::place::{Place, append, read_all};
+use super::place::Place;
+use crate::place::{append, read_all, says_that_it_is_closed};
 
 const OURS: LogIdentity = LogIdentity([1; 16]);
 const OTHER: LogIdentity = LogIdentity([2; 16]);
@@ -162,12 +163,7 @@ async fn a_closed_log_says_so() {
     assert!(futures::poll!(&mut waiting).is_pending());
     log.close().await;
     log.close().await;
-    for error in [waiting.await.unwrap_err(), log.bounds().await.unwrap_err()] {
-        assert!(matches!(&error, LogReadError::Away(why) if why.contains("closed")), "{error}");
-    }
-    let error = log.append(frame(OURS, 3)).await.unwrap_err();
-    assert!(matches!(&error, AppendError::Refused(why) if why.contains("closed")), "{error}");
-    assert!(matches!(log.trim(end).await.unwrap_err(), AppendError::Refused(_)));
+    says_that_it_is_closed(&log, waiting, OURS, end).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

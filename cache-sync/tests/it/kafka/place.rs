@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_sync::kafka::{Config, KafkaLog, OpenError};
-use compute::model::{Entry, LogIdentity, Position};
+use compute::model::LogIdentity;
 use compute::port::ChangeLog;
 use compute::port::clock::SystemClock;
 use compute::testing::change_log::suite::{Site, frame};
@@ -15,6 +15,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::place::until;
 
 pub(crate) struct Place {
     pub(crate) brokers: String,
@@ -158,37 +160,4 @@ impl Site for Place {
         let log = self.open.lock().unwrap().remove(name).unwrap();
         log.close().await;
     }
-}
-
-/// Appends frames of these seeds, one after the other.
-pub(crate) async fn append(log: &KafkaLog, seeds: impl IntoIterator<Item = u64>) -> Vec<Position> {
-    let identity = log.bounds().await.unwrap().identity;
-    let mut positions = Vec::new();
-    for seed in seeds {
-        positions.push(log.append(frame(identity, seed)).await.unwrap());
-    }
-    positions
-}
-
-/// Everything that is kept behind `after`.
-pub(crate) async fn read_all(log: &KafkaLog, mut after: Position) -> Vec<Entry> {
-    let last = log.bounds().await.unwrap().last;
-    let mut entries = Vec::new();
-    while after < last {
-        entries.extend(log.read(after, 1_000).await.unwrap());
-        after = entries.last().unwrap().position;
-    }
-    entries
-}
-
-/// Asks until it is so, a minute at most.
-pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let asked = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), asked)
-        .await
-        .unwrap_or_else(|_| panic!("not within a minute: {what}"));
 }

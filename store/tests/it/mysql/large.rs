@@ -5,37 +5,18 @@ use std::sync::Arc;
 use compute::model::{Instance, Provider, Row, Rows};
 use compute::port::PresenceStore;
 use compute::testing::store::sample::{deletes, instance, instances, position, sorted};
-use futures::future::join;
 use sqlx::Row as _;
 
 use super::base::Base;
 use super::server::Server;
+use crate::large::{COUNT, each_load_sees_one_watermark};
 use crate::place::at;
-
-/// More than two turns.
-const COUNT: usize = 9_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_large_load_sees_one_watermark() {
-    const LANDINGS: u64 = 4;
-    let state = |offset| instances(0, COUNT, position(offset));
     let Some(base) = Base::shared().await else { return };
-    let (store, epoch) = base.landed(state(1)).await;
-    let other = base.open().await;
-    let landing = async {
-        for offset in 1..LANDINGS {
-            store.land(epoch, state(offset + 1), at(offset).watermark, at(offset + 1)).await.unwrap();
-        }
-    };
-    let loading = async {
-        let mut seen = 0;
-        while seen < LANDINGS {
-            let loaded = other.load().await.unwrap();
-            seen = loaded.log.unwrap().watermark.offset();
-            assert!(sorted(loaded.rows) == sorted(state(seen)), "a load at {seen} shows rows of another watermark");
-        }
-    };
-    join(landing, loading).await;
+    let (store, epoch) = base.landed(instances(0, COUNT, position(1))).await;
+    each_load_sees_one_watermark(&*store, &*base.open().await, epoch, 4).await;
 }
 
 /// A landing finds its rows by their keys: one that looked through the table would be right, and never end.
