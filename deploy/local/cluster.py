@@ -46,25 +46,20 @@ def free_ports(count):
     return ports
 
 
-def program(name, *places):
-    """Where a program is: on the path, in sbin, or unpacked under .tools by .ci/install."""
+def program(name):
+    """Where a program is: on the path, or where only administrators look."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
     if found:
         return found
-    for place in places:
-        path = TREE / ".tools" / place
-        if path.exists():
-            return str(path)
     sys.exit(f"cluster: there is no {name} on this machine; .ci/install installs it, or names what is missing")
 
 
-def until(what, check, seconds):
+def until(what, check, seconds, over=threading.Event()):
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if check():
-            return
-        time.sleep(0.05)
-    sys.exit(f"cluster: {what} did not come up within {seconds} s")
+    while not check():
+        if time.monotonic() >= end:
+            sys.exit(f"cluster: {what} did not come up within {seconds} s")
+        over.wait(0.05)
 
 
 def answers(port):
@@ -117,6 +112,9 @@ class MariaDb:
         self.root = root / "mariadb"
         self.data, self.sock = self.root / "data", self.root / "sock"
         self.root.mkdir()
+        # A server that starts removes the temporary tables of all servers that share its folder for them.
+        (self.root / "tmp").mkdir()
+        self.env = {**os.environ, "TMPDIR": str(self.root / "tmp")}
         (self.port,) = free_ports(1)
         self.password = secrets.token_hex(12)
         self.user = ["--user=root"] if os.geteuid() == 0 else []
@@ -124,22 +122,22 @@ class MariaDb:
         self.process = None
 
     def start(self):
-        install = program("mariadb-install-db", "debian/mariadb-server/usr/bin/mariadb-install-db")
+        install = program("mariadb-install-db")
         subprocess.run(
             [install, "--no-defaults", f"--datadir={self.data}", "--auth-root-authentication-method=normal",
              "--skip-test-db", *self.user],
-            check=True, stdout=open(self.root / "install.log", "wb"), stderr=subprocess.STDOUT,
+            check=True, stdout=open(self.root / "install.log", "wb"), stderr=subprocess.STDOUT, env=self.env,
         )
-        server = program("mariadbd", "debian/mariadb-server/usr/sbin/mariadbd")
+        server = program("mariadbd")
         command = [
             server, "--no-defaults", f"--datadir={self.data}", f"--socket={self.sock}",
             f"--pid-file={self.root / 'pid'}", f"--port={self.port}", "--bind-address=127.0.0.1",
             "--skip-name-resolve", "--skip-log-bin", "--performance-schema=OFF",
             f"--innodb-buffer-pool-size={self.buffer_pool}", "--innodb-log-file-size=512M", *self.user,
         ]
-        self.process = Process("mariadb", command, self.root / "out.log").start()
+        self.process = Process("mariadb", command, self.root / "out.log", self.env).start()
         until("MariaDB", self.is_up, 60)
-        client = program("mariadb", "debian/mariadb-client/usr/bin/mariadb")
+        client = program("mariadb")
         sql = (
             "CREATE DATABASE thuban; "
             f"CREATE USER thuban@'127.0.0.1' IDENTIFIED BY '{self.password}'; "
@@ -148,7 +146,7 @@ class MariaDb:
         subprocess.run([client, "--no-defaults", f"--socket={self.sock}", "-uroot", "-e", sql], check=True)
 
     def is_up(self):
-        admin = program("mariadb-admin", "debian/mariadb-client/usr/bin/mariadb-admin")
+        admin = program("mariadb-admin")
         asked = [admin, "--no-defaults", f"--socket={self.sock}", "-uroot", "ping"]
         return subprocess.run(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
@@ -262,7 +260,7 @@ class HaProxy:
         config = config.replace("@GRPC_SERVERS@", servers(lambda n: n.grpc))
         path = self.root / "haproxy.cfg"
         path.write_text(config)
-        haproxy = program("haproxy", "debian/haproxy/usr/sbin/haproxy")
+        haproxy = program("haproxy")
         self.process = Process("haproxy", [haproxy, "-db", "-f", str(path)], self.root / "out.log").start()
         until("HAProxy", lambda: answers(self.http) and answers(self.grpc), 20)
 
@@ -275,6 +273,7 @@ def options():
     parser.add_argument("--lb-grpc", type=int, help="its gRPC port [default: a free one]")
     parser.add_argument("--directory", type=pathlib.Path, help="where everything is written [default: a temporary one]")
     parser.add_argument("--keep", action="store_true", help="leave what was written")
+    parser.add_argument("--until-eof", action="store_true", help="end, too, when standard input does: whoever started it has")
     parser.add_argument("--buffer-pool", default="1G", help="of MariaDB [default: 1G]")
     parser.add_argument("extra", nargs="*", help="more for each node, behind --")
     return parser.parse_args()
@@ -340,8 +339,10 @@ def run(asked, root, stopping, parts):
     said += [f"store={store.address()}", f"store_pid={store.process.pid}"]
     print("cluster ready", *said, flush=True)
     say("Ctrl-C stops it")
-    while True:
-        time.sleep(3600)
+    if asked.until_eof:
+        sys.stdin.read()
+    else:
+        signal.pause()
 
 
 def stop(parts):

@@ -68,12 +68,20 @@ impl Server {
         };
         // Not a TempDir: the keeper removes it, also when this process is killed.
         let folder = tempfile::Builder::new().prefix("thuban-mariadb-").tempdir().unwrap().keep();
+        // A server that starts removes the temporary tables of all servers that share its folder for them.
+        std::fs::create_dir(folder.join("tmp")).unwrap();
         let mut installing = Command::new(install);
+        installing.env("TMPDIR", folder.join("tmp"));
         installing.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
         installing.arg(format!("--datadir={}", folder.join("rows").display()));
         installing.args(as_root()).stdin(Stdio::null());
         let installed = installing.output().unwrap();
-        assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stdout));
+        assert!(
+            installed.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&installed.stdout),
+            String::from_utf8_lossy(&installed.stderr)
+        );
         let user = format!(
             "CREATE USER IF NOT EXISTS {USER}@127.0.0.1 IDENTIFIED BY '{PASSWORD}';\n\
              GRANT ALL ON *.* TO {USER}@127.0.0.1 WITH GRANT OPTION;\n"
@@ -93,6 +101,7 @@ impl Server {
     fn kept(server: &Path, folder: &Path, port: u16) -> Self {
         let path = |name: &str| folder.join(name).display().to_string();
         let mut keeper = Command::new("sh")
+            .env("TMPDIR", folder.join("tmp"))
             .args(["-c", KEEPER, "keeper"])
             .arg(folder)
             .arg(server)
