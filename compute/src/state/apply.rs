@@ -15,6 +15,7 @@ use crate::model::{
 use crate::watch::{Record, Recorded};
 
 use super::State;
+use super::dirty::Latest;
 use super::tombstones::Tombstones;
 use super::verdict::{LogBroken, Refusal, Verdict};
 
@@ -231,7 +232,7 @@ impl Applying<'_> {
         if let Some(service) = self.state.services.get_mut(&key.service) {
             service.put(instance.clone());
         }
-        self.state.dirty.instances.insert(key.clone());
+        self.state.dirty.instances.insert(key.clone(), Latest::Is(instance.clone()));
         self.record(&key.service, Recorded::Put(instance.clone()));
         instance
     }

@@ -1,7 +1,8 @@
 use std::hash::Hash;
+use std::sync::Arc;
 
-use crate::keyed::KeyedSet;
-use crate::model::{FreezeScope, InstanceKey, Namespace, NodeIncarnation, Row, Rows, ServiceKey, SessionId};
+use crate::keyed::{Keyed, KeyedSet};
+use crate::model::{FreezeScope, Instance, InstanceKey, Namespace, NodeIncarnation, Row, Rows, ServiceKey, SessionId};
 
 use super::State;
 
@@ -10,7 +11,7 @@ use super::State;
 pub(super) struct Dirty {
     pub(super) namespaces: KeyedSet<Namespace>,
     pub(super) services: KeyedSet<ServiceKey>,
-    pub(super) instances: KeyedSet<InstanceKey>,
+    pub(super) instances: Keyed<InstanceKey, Latest>,
     pub(super) overrides: KeyedSet<InstanceKey>,
     pub(super) tombstones: KeyedSet<InstanceKey>,
     pub(super) sessions: KeyedSet<SessionId>,
@@ -18,6 +19,16 @@ pub(super) struct Dirty {
     pub(super) freezes: KeyedSet<FreezeScope>,
     pub(super) origins: KeyedSet<NodeIncarnation>,
     pub(super) members: KeyedSet<NodeIncarnation>,
+}
+
+/// What an instance is now. It is kept with its key until the next landing: looking a hundred thousand of them up, in no
+/// order, took a landing longer than anything else on its own side.
+#[derive(Clone)]
+pub(super) enum Latest {
+    Is(Arc<Instance>),
+    Gone,
+    /// To be looked up.
+    Unknown,
 }
 
 impl Dirty {
@@ -37,7 +48,7 @@ impl Dirty {
     pub(super) fn everything(state: &State) -> Self {
         let instances = |(key, service): (&ServiceKey, &super::Service)| {
             let key = key.clone();
-            service.instances().iter().map(|i| key.instance(i.id.clone())).collect::<Vec<_>>()
+            service.instances().iter().map(|i| (key.instance(i.id.clone()), Latest::Is(i.clone()))).collect::<Vec<_>>()
         };
         Self {
             namespaces: state.namespaces.keys().cloned().collect(),
@@ -56,7 +67,9 @@ impl Dirty {
     pub(super) fn mark_all(&mut self, rows: &Rows) {
         mark(&mut self.namespaces, &rows.namespaces);
         mark(&mut self.services, &rows.services);
-        mark(&mut self.instances, &rows.instances);
+        for row in &rows.instances {
+            self.instances.entry(row.key().clone()).or_insert(Latest::Unknown);
+        }
         mark(&mut self.overrides, &rows.overrides);
         mark(&mut self.tombstones, &rows.tombstones);
         mark(&mut self.sessions, &rows.sessions);
@@ -66,10 +79,13 @@ impl Dirty {
         mark(&mut self.members, &rows.members);
     }
 
+    /// What is in `other` too was marked there before.
     pub(super) fn absorb(&mut self, other: Self) {
         self.namespaces.extend(other.namespaces);
         self.services.extend(other.services);
-        self.instances.extend(other.instances);
+        for (key, latest) in other.instances {
+            self.instances.entry(key).or_insert(latest);
+        }
         self.overrides.extend(other.overrides);
         self.tombstones.extend(other.tombstones);
         self.sessions.extend(other.sessions);
@@ -82,7 +98,7 @@ impl Dirty {
     pub(super) fn extend(&mut self, other: &Self) {
         self.namespaces.extend(other.namespaces.iter().cloned());
         self.services.extend(other.services.iter().cloned());
-        self.instances.extend(other.instances.iter().cloned());
+        self.instances.extend(other.instances.iter().map(|(key, latest)| (key.clone(), latest.clone())));
         self.overrides.extend(other.overrides.iter().cloned());
         self.tombstones.extend(other.tombstones.iter().cloned());
         self.sessions.extend(other.sessions.iter().copied());
@@ -90,6 +106,11 @@ impl Dirty {
         self.freezes.extend(other.freezes.iter().cloned());
         self.origins.extend(other.origins.iter().copied());
         self.members.extend(other.members.iter().copied());
+    }
+
+    /// Keeps the keys: old values that wait for a store to come back would take the room of many registries.
+    pub(super) fn forget_values(&mut self) {
+        self.instances.values_mut().for_each(|latest| *latest = Latest::Unknown);
     }
 
     /// Keeps the room.
@@ -117,7 +138,7 @@ impl Dirty {
         Rows {
             namespaces: rows(self.namespaces, |key| state.namespaces.get(key).map(|n| n.row.clone())),
             services: rows(self.services, |key| state.services.get(key).map(|s| s.row().as_ref().clone())),
-            instances: rows(self.instances, |key| state.instance(key).cloned()),
+            instances: self.instances.into_iter().map(|(key, latest)| latest.row(key, state)).collect(),
             overrides: rows(self.overrides, |key| state.overrides.get(key).cloned()),
             tombstones: rows(self.tombstones, |key| state.tombstones.get(key).copied()),
             sessions: rows(self.sessions, |key| state.sessions.get(key).map(|s| s.row.clone())),
@@ -129,15 +150,32 @@ impl Dirty {
     }
 }
 
+impl Latest {
+    fn row(self, key: InstanceKey, state: &State) -> Row<InstanceKey, Arc<Instance>> {
+        let value = match self {
+            Self::Is(instance) => Some(instance),
+            Self::Gone => None,
+            Self::Unknown => state.instance(&key).cloned(),
+        };
+        row(key, value)
+    }
+}
+
 fn mark<K: Clone + Eq + Hash, V>(dirty: &mut KeyedSet<K>, rows: &[Row<K, V>]) {
     dirty.extend(rows.iter().map(|row| row.key().clone()));
 }
 
 fn rows<K, V>(keys: KeyedSet<K>, value: impl Fn(&K) -> Option<V>) -> Vec<Row<K, V>> {
-    keys.into_iter()
-        .map(|key| match value(&key) {
-            Some(value) => Row::Put(key, value),
-            None => Row::Delete(key),
-        })
-        .collect()
+    let row = |key| {
+        let value = value(&key);
+        row(key, value)
+    };
+    keys.into_iter().map(row).collect()
+}
+
+fn row<K, V>(key: K, value: Option<V>) -> Row<K, V> {
+    match value {
+        Some(value) => Row::Put(key, value),
+        None => Row::Delete(key),
+    }
 }

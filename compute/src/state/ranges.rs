@@ -41,7 +41,8 @@ impl Ranges {
         self.keys
     }
 
-    fn close(&mut self, upto: Position, dirty: Dirty) {
+    fn close(&mut self, upto: Position, mut dirty: Dirty) {
+        dirty.forget_values();
         self.since = upto;
         if dirty.len() == 0 {
             return;

@@ -9,6 +9,7 @@ use crate::model::{
 };
 use crate::watch::Recorded;
 
+use super::super::dirty::Latest;
 use super::super::verdict::Refusal;
 use super::{Applying, LeaseEvent, Result};
 
@@ -142,7 +143,7 @@ impl Applying<'_> {
         let tombstone = Tombstone { revision: self.revision, generation: old.generation };
         self.state.tombstones.insert(key.clone(), tombstone);
         self.state.dirty.tombstones.insert(key.clone());
-        self.state.dirty.instances.insert(key.clone());
+        self.state.dirty.instances.insert(key.clone(), Latest::Gone);
         self.record(&key.service, Recorded::Removed(key.id.clone(), removal));
         self.tell(LeaseEvent::Ended { key: key.clone(), generation: old.generation });
         self.state.time_service(&key.service);
