@@ -4,17 +4,18 @@ SHELL := bash
 CARGO_TARGET_DIR ?= target
 BINARY := $(CARGO_TARGET_DIR)/release/thuban
 
-.PHONY: help build run test check clients schemathesis prometheus load cluster chaos fmt lint deny doc bench bench-full fuzz-full crash-full ci
+.PHONY: help build run test check clients schemathesis prometheus load deploy cluster chaos fmt lint deny doc bench bench-full fuzz-full crash-full ci
 
 help:
 	@echo 'make build          $(BINARY), everything included'
 	@echo 'make run            build it and start one node (ARGS="--http 127.0.0.1:7900" and the like)'
 	@echo 'make cluster        MariaDB, Kafka, three nodes and HAProxy on loopback, until Ctrl-C'
-	@echo 'make test           every test: rust, the example clients, the API contract, Prometheus'
+	@echo 'make test           every test: rust, the example clients, the API contract, Prometheus, deploy/, a cluster'
 	@echo 'make check          formatting, clippy, each crate alone, dependencies, docs'
 	@echo 'make ci             what CI runs: check, test and the release build'
 	@echo 'make bench          the benchmark and its table; bench-full: the long one'
 	@echo 'make clients        the example clients in every language; schemathesis, prometheus, load: one suite each'
+	@echo 'make deploy         what is in deploy/: Dockerfile, Compose, Helm chart, systemd, proxies, alerts, board'
 	@echo 'make fmt            format; lint, deny, doc: one check each'
 	@echo 'make chaos          every fault of a cluster, with honest clients and an oracle'
 	@echo 'make fuzz-full      the fuzzing of make test, for long (FUZZ_SECONDS, PROPTEST_CASES)'
@@ -32,12 +33,12 @@ cluster: build
 	@exec python3 deploy/local/cluster.py --binary $(BINARY) $(ARGS)
 
 test:
-	@.ci/suite rust clients contract prometheus load cluster
+	@.ci/suite rust clients contract prometheus load deploy cluster
 
 check:
 	@.ci/suite format lint features deny doc
 
-clients prometheus load lint deny doc:
+clients prometheus load deploy lint deny doc:
 	@.ci/suite $@
 
 schemathesis:

@@ -16,9 +16,11 @@ DRAIN_SECONDS = 30
 
 
 class Node:
-    """Use as a context manager. Leaving it stops the node and fails unless it had stayed well to the end."""
+    """Use as a context manager. Leaving it stops the node and fails unless it had stayed well to the end.
 
-    def __init__(self, binary):
+    `flags` are more for `thuban serve`."""
+
+    def __init__(self, binary, *flags):
         self.directory = tempfile.mkdtemp(prefix="thuban-live-")
         self.log_path = os.path.join(self.directory, "node.log")
         # A THUBAN_* variable of the caller's shell would be taken for a setting.
@@ -26,7 +28,7 @@ class Node:
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
                 [binary, "serve", "--data-dir", os.path.join(self.directory, "node"), "--http", "127.0.0.1:0"]
-                + ["--grpc", "127.0.0.1:0", "--log-format", "json"],
+                + ["--grpc", "127.0.0.1:0", "--log-format", "json", *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -34,7 +36,8 @@ class Node:
                 text=True,
             )
         try:
-            self.url = "http://" + self._ready()["http"]
+            ready = self._ready()
+            self.url, self.grpc = "http://" + ready["http"], ready["grpc"]
         except BaseException:
             self.process.kill()
             print(self.log())
