@@ -123,6 +123,16 @@ class Nginx(Proxy):
 
 
 def ask(port, method, path, body=None, headers=None):
+    """As an honest client does, who asks again, once: HAProxy ends what is under way with a node in the moment in which it
+    takes it for dead, also what it was about to send to another."""
+    with contextlib.suppress(ConnectionError):
+        status, said = ask_once(port, method, path, body, headers)
+        if status not in (502, 503):
+            return status, said
+    return ask_once(port, method, path, body, headers)
+
+
+def ask_once(port, method, path, body, headers):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
     try:
         connection.request(method, path, body, headers or {})
