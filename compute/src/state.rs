@@ -29,8 +29,9 @@ use std::sync::Arc;
 use crate::command::KeptOverride;
 use crate::keyed::{Keyed, KeyedSet};
 use crate::model::{
-    Freeze, FreezeScope, Instance, InstanceKey, LogIdentity, LogState, Namespace, NamespaceRow, NamespaceSettings,
-    NodeIncarnation, OverrideRow, Position, Revision, Row, Rows, ServiceKey, Session, SessionId, Suspicion,
+    Digest, Freeze, FreezeScope, Instance, InstanceKey, LogIdentity, LogState, Namespace, NamespaceRow,
+    NamespaceSettings, NodeIncarnation, OverrideRow, Position, Revision, Row, Rows, ServiceKey, Session, SessionId,
+    Suspicion,
 };
 use crate::port::store::Loaded;
 use crate::view::View;
@@ -62,6 +63,7 @@ pub struct State {
     members: Members,
     log: LogState,
     instances: usize,
+    digest: Digest,
     timers: Timers,
     /// What changed in the open range of the log.
     dirty: Dirty,
@@ -116,6 +118,7 @@ impl State {
             members: Members::default(),
             log: LogState { identity, watermark: Position::ZERO, time_ms: 0, rolling_hash: 0 },
             instances: 0,
+            digest: Digest::default(),
             timers: Timers::default(),
             dirty: Dirty::default(),
             ranges: Ranges::default(),
@@ -149,6 +152,7 @@ impl State {
         }
         for (service, expected) in digests {
             let found = state.services.get_mut(&service).map(Service::seal).unwrap_or_default();
+            state.digest = state.digest.plus(found);
             if found != expected {
                 return Err(LoadError::Digest { service, expected, found });
             }
@@ -193,6 +197,11 @@ impl State {
 
     pub fn log(&self) -> LogState {
         self.log
+    }
+
+    /// Of all instances: the sum of all services' digests.
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// Everything up to here is applied.

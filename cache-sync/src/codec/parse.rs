@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use compute::model::{
-    Author, Base, Cause, Change, Check, CheckKind, Frame, FreezeScope, InstanceId, InstanceKey, Invalid, Lease,
+    Author, Base, Cause, Change, Check, CheckKind, Digest, Frame, FreezeScope, InstanceId, InstanceKey, Invalid, Lease,
     LogIdentity, Metadata, Namespace, NamespaceSettings, NodeIncarnation, Op, Operator, Origin, Position, Provider,
     ProviderSpec, RemovalReason, Revision, ServiceKey, ServiceName, ServiceSettings, SessionId,
 };
@@ -219,6 +219,7 @@ fn beacon(op: wire::Beacon) -> Result<Op, Invalid> {
         peer: op.peer.into(),
         applied: position("beacon.applied", op.applied)?,
         rolling_hash: op.rolling_hash,
+        digest: bytes("beacon.digest", &op.digest).map(Digest::from_bytes)?,
         landed: position("beacon.landed", op.landed)?,
         leaving: op.leaving,
     })

@@ -171,7 +171,7 @@ fn freeze(out: &mut Out, scope: &FreezeScope, lapsed: u32, of: u32) {
 }
 
 fn beacon(out: &mut Out, op: &Op) -> Result<(), Invalid> {
-    let Op::Beacon { name, peer, applied, rolling_hash, landed, leaving } = op else { return Ok(()) };
+    let Op::Beacon { name, peer, applied, rolling_hash, digest, landed, leaving } = op else { return Ok(()) };
     check::beacon(name, peer)?;
     out.message(23, |out| {
         out.text(1, name);
@@ -180,6 +180,7 @@ fn beacon(out: &mut Out, op: &Op) -> Result<(), Invalid> {
         out.fixed(4, *rolling_hash);
         out.fixed(5, landed.packed());
         out.flag(6, *leaving);
+        out.bytes(7, &digest.to_bytes());
     });
     Ok(())
 }

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::{
-    FreezeScope, HealthReason, InstanceKey, LogIdentity, Namespace, NamespaceSettings, NodeIncarnation, Operator,
-    Position, Provider, RemovalReason, Revision, ServiceKey, ServiceSettings, SessionId,
+    Digest, FreezeScope, HealthReason, InstanceKey, LogIdentity, Namespace, NamespaceSettings, NodeIncarnation,
+    Operator, Position, Provider, RemovalReason, Revision, ServiceKey, ServiceSettings, SessionId,
 };
 
 /// Where a change was accepted. The pair is given to one change only, and apply takes it at most once, so a change
@@ -113,14 +113,16 @@ pub enum Op {
     /// They are no longer.
     Release { scope: FreezeScope, freeze: Revision },
 
-    /// The origin's node lives: up to where it has applied the log, and the rolling hash of that. Void unless both
-    /// positions are below its own.
+    /// The origin's node lives: up to where it has applied the log, the rolling hash of that, and what came of it. Void
+    /// unless both positions are below its own.
     Beacon {
         name: Arc<str>,
         /// Where other nodes reach it; may be empty.
         peer: Arc<str>,
         applied: Position,
         rolling_hash: u64,
+        /// Of all instances, as of `applied`: the sum of all services' digests.
+        digest: Digest,
         /// Up to where it knows the rows to be in the store.
         landed: Position,
         /// It drains, and shall be given nothing any more.

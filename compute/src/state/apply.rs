@@ -196,7 +196,7 @@ impl Applying<'_> {
             Op::CloseSession { session, epoch, deregister } => self.close_session(*session, *epoch, *deregister),
             Op::Freeze { scope, lapsed, of } => self.freeze(scope, *lapsed, *of),
             Op::Release { scope, freeze } => self.release(scope, *freeze),
-            Op::Beacon { name, peer, applied, rolling_hash, landed, leaving } => self.beacon(MemberRow {
+            Op::Beacon { name, peer, applied, rolling_hash, digest: _, landed, leaving } => self.beacon(MemberRow {
                 name: name.clone(),
                 peer: peer.clone(),
                 joined_ms: self.time_ms,
@@ -230,7 +230,9 @@ impl Applying<'_> {
     fn put(&mut self, key: &InstanceKey, instance: Instance) -> Arc<Instance> {
         let instance = Arc::new(instance);
         if let Some(service) = self.state.services.get_mut(&key.service) {
+            let before = service.row().digest;
             service.put(instance.clone());
+            self.state.digest = self.state.digest.minus(before).plus(service.row().digest);
         }
         self.state.dirty.instances.insert(key.clone(), Latest::Is(instance.clone()));
         self.record(&key.service, Recorded::Put(instance.clone()));

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::model::{Change, Frame, Lease, LogState, MemberRow, NodeIncarnation, Op, Position};
+use crate::model::{Change, Digest, Frame, Lease, LogState, MemberRow, NodeIncarnation, Op, Position};
 use crate::node::Failure;
 use crate::node::checks::port_of;
 use crate::node::heard::{Heard, Owned};
@@ -23,8 +23,8 @@ use super::{Applier, Gathering, InFlightProgress, Item, Source};
 
 /// A node whose own frames are in the log for this long and have not come back is behind.
 const BEHIND_MS: MonoMs = 5_000;
-/// Positions whose rolling hash is remembered: more than a beacon is behind where it is read.
-const HASHES_MAX: usize = 4_096;
+/// Positions that are remembered: more than a beacon is behind where it is read.
+const SHOWN_MAX: usize = 4_096;
 /// Between two tries to take the landing role.
 const LEAD_MS: MonoMs = 500;
 
@@ -42,10 +42,17 @@ pub(super) struct Company {
     is_leaving: bool,
     /// It hears neither the log nor any other node.
     is_isolated: bool,
-    /// The rolling hash at the last positions, to be compared with what the others say of theirs.
-    hashes: VecDeque<(Position, u64)>,
-    /// How often another node said that it had read other frames.
+    /// What was read and what came of it at the last positions, to be compared with what the others say of theirs.
+    shown: VecDeque<(Position, Shown)>,
+    /// How often another node said that it had read other frames, or had made something else of them.
     divergences: u64,
+}
+
+/// What a node shows of itself at a position.
+#[derive(Clone, Copy)]
+struct Shown {
+    rolling_hash: u64,
+    digest: Digest,
 }
 
 /// Whether this node lands what all of them apply.
@@ -77,7 +84,7 @@ impl Company {
             lead_at: now,
             is_leaving: false,
             is_isolated: false,
-            hashes: VecDeque::new(),
+            shown: VecDeque::new(),
             divergences: 0,
         }
     }
@@ -107,6 +114,7 @@ impl Applier {
             peer: company.address.clone(),
             applied: log.watermark,
             rolling_hash: log.rolling_hash,
+            digest: self.state.digest(),
             landed: self.landed,
             leaving: company.is_leaving,
         };
@@ -136,12 +144,13 @@ impl Applier {
             return false;
         }
         let now = self.clock.mono_ms();
-        self.remember_hash();
+        self.remember_shown();
         let mut gone = Vec::new();
         for (change, verdict) in frame.changes.iter().zip(&applied.verdicts) {
             match &change.op {
-                Op::Beacon { landed, applied, rolling_hash, .. } if verdict.is_applied() => {
-                    self.compare(change.origin.node, *applied, *rolling_hash);
+                Op::Beacon { landed, applied, rolling_hash, digest, .. } if verdict.is_applied() => {
+                    let theirs = Shown { rolling_hash: *rolling_hash, digest: *digest };
+                    self.compare(change.origin.node, *applied, theirs);
                     self.hear_beacon(change, *landed, now);
                 }
                 Op::Gone { node } if verdict.is_applied() => gone.push(*node),
@@ -155,26 +164,35 @@ impl Applier {
         is_gone
     }
 
-    fn remember_hash(&mut self) {
+    fn remember_shown(&mut self) {
         let log = self.state.log();
+        let shown = Shown { rolling_hash: log.rolling_hash, digest: self.state.digest() };
         if let Some(company) = &mut self.company {
-            if company.hashes.len() >= HASHES_MAX {
-                company.hashes.pop_front();
+            if company.shown.len() >= SHOWN_MAX {
+                company.shown.pop_front();
             }
-            company.hashes.push_back((log.watermark, log.rolling_hash));
+            company.shown.push_back((log.watermark, shown));
         }
     }
 
-    /// Two nodes that have read different frames at the same offsets follow two logs. Which of them is wrong nobody
-    /// here can know, so nothing is done but to say so, loudly.
-    fn compare(&mut self, node: NodeIncarnation, applied: Position, theirs: u64) {
+    /// Two nodes that have read different frames at the same offsets follow two logs; two that have read the same and
+    /// have made something else of it have a fault, in memory or in the program. Which of them is wrong nobody here can
+    /// know, so nothing is done but to say so, loudly.
+    fn compare(&mut self, node: NodeIncarnation, applied: Position, theirs: Shown) {
         let Some(company) = &mut self.company else { return };
-        let at = company.hashes.binary_search_by_key(&applied, |(position, _)| *position);
-        let ours = at.ok().and_then(|at| company.hashes.get(at)).map(|(_, hash)| *hash);
-        if ours.is_some_and(|ours| ours != theirs) {
+        let at = company.shown.binary_search_by_key(&applied, |(position, _)| *position);
+        let Some((_, ours)) = at.ok().and_then(|at| company.shown.get(at)) else { return };
+        if ours.rolling_hash != theirs.rolling_hash {
             company.divergences += 1;
             metrics::counter!("thuban_log_divergences_total").increment(1);
             tracing::error!(node = node.0, %applied, "another node has read another log up to here than this one");
+        } else if ours.digest != theirs.digest {
+            company.divergences += 1;
+            metrics::counter!("thuban_state_divergences_total").increment(1);
+            tracing::error!(
+                node = node.0, %applied, ours = %ours.digest, theirs = %theirs.digest,
+                "another node has read the same log as this one and has other instances"
+            );
         }
     }
 

@@ -132,6 +132,7 @@ impl Applying<'_> {
         let Some(service) = self.state.services.get_mut(&key.service) else { return };
         let Some(old) = service.remove(&key.id, removal.clone()) else { return };
         self.state.instances -= 1;
+        self.state.digest = self.state.digest.minus(old.digest());
         self.leave_session(key, &old);
         if self.state.suspicions.contains_key(key) {
             self.clear_suspicion(key, None);

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use compute::Registry;
-use compute::model::{LogIdentity, NodeIncarnation, ServiceKey};
+use compute::model::{LogIdentity, NodeIncarnation, Op, ServiceKey};
 use compute::node::{Config, Node, Parts};
 use compute::port::{ChangeLog, PresenceStore};
 use compute::testing::change_log::{FaultyLog, MemoryLog, Stall};
@@ -103,6 +103,14 @@ impl Company {
     pub(super) async fn kill(&self, seat: Seat) {
         self.network.leave(&seat.name);
         seat.node.kill().await;
+    }
+
+    /// What some node showed of itself last.
+    pub(super) async fn newest_beacon(&self) -> Op {
+        let last = self.log.bounds().await.expect("readable").last;
+        let entries = self.log.read(last.back(50), 100).await.expect("readable");
+        let ops = entries.iter().rev().flat_map(|entry| entry.frame.changes.iter().map(|change| &change.op));
+        ops.into_iter().find(|op| matches!(op, Op::Beacon { .. })).expect("there is one among fifty frames").clone()
     }
 
     pub(super) async fn until(&self, what: &str, done: impl FnMut() -> bool) -> u64 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use compute::command::{Ack, Command};
 use compute::error::Error;
-use compute::model::{Author, Change, Frame, NodeIncarnation, Op, Origin, Position};
+use compute::model::{Author, Change, Digest, Frame, NodeIncarnation, Op, Origin};
 use compute::port::{ChangeLog, PresenceStore};
 use compute::testing::store::Fault;
 
@@ -137,26 +137,28 @@ async fn a_node_that_stops_says_so_and_nobody_waits_for_it() {
     assert_eq!(health(&c.registry(), &service("orders"), "x"), Some(true));
 }
 
-/// A node that has read other frames at the same offsets follows another log; its word gives it away.
+/// A node that has read other frames at the same offsets follows another log, and one that has read the same and has
+/// other instances is broken; their words give them away.
 #[tokio::test]
-async fn a_node_that_has_read_another_log_is_noticed() {
+async fn a_node_that_has_read_another_log_or_made_something_else_of_it_is_noticed() {
     let (company, [a, b, _c]) = Company::three().await;
     let count = |seat: &Seat| seat.registry().status().divergences;
+    must(&a.registry(), register(&key("orders", "x"), provider(80, ttl(15_000, 30_000)))).await;
     company.world.pass(5_000).await;
     assert_eq!((count(&a), count(&b)), (0, 0), "in a healthy run none is seen");
-    let stranger = NodeIncarnation(77);
-    let op = Op::Beacon {
-        name: "stranger".into(),
-        peer: "".into(),
-        applied: a.registry().progress().applied,
-        rolling_hash: 1,
-        landed: Position::ZERO,
-        leaving: false,
-    };
-    let origin = Origin { node: stranger, counter: 1 };
-    let change = Change { origin, author: Author::new("stranger", "node"), op };
-    let identity = a.registry().status().log;
-    let frame = Frame { identity, writer: stranger, time_ms: 0, changes: vec![change] };
-    company.log.append(Arc::new(frame)).await.expect("appended");
-    company.until("both have noticed", || count(&a) == 1 && count(&b) == 1).await;
+    let (mut told, newest) = (0, company.newest_beacon().await);
+    for (node, is_other_log, is_other_state) in [(77, true, false), (78, false, true), (79, false, false)] {
+        let node = NodeIncarnation(node);
+        let mut op = newest.clone();
+        let Op::Beacon { rolling_hash, digest, .. } = &mut op else { unreachable!("it is a beacon") };
+        assert_ne!(*digest, Digest::default(), "there is an instance");
+        *rolling_hash ^= u64::from(is_other_log);
+        *digest = if is_other_state { Digest::default() } else { *digest };
+        let change = Change { origin: Origin { node, counter: 1 }, author: Author::new("stranger", "node"), op };
+        let frame = Frame { identity: a.registry().status().log, writer: node, time_ms: 0, changes: vec![change] };
+        let at = company.log.append(Arc::new(frame)).await.expect("appended");
+        told += u64::from(is_other_log || is_other_state);
+        company.until("both have read it", || [&a, &b].iter().all(|n| n.registry().progress().applied >= at)).await;
+        assert_eq!((count(&a), count(&b)), (told, told));
+    }
 }

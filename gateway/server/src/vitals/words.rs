@@ -96,6 +96,7 @@ const WORDS: &[(Kind, &str, &str)] = &[
     (Counter, "thuban_grpc_calls_total", "gRPC calls, by method and status."),
     (Histogram, "thuban_grpc_call_seconds", "A gRPC call."),
     (Counter, "thuban_log_divergences_total", "Times that another node had read other frames from the log."),
+    (Counter, "thuban_state_divergences_total", "Times that another node had read the same frames and had other instances."),
     (Counter, "thuban_rejoins_total", "Times that the others took this node for gone, and it joined again."),
     (Counter, "thuban_heartbeats_told_total", "Heartbeats told to the nodes that own the leases."),
     (Counter, "thuban_heartbeats_untold_total", "Heartbeats that could not be told."),
