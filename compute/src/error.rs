@@ -34,6 +34,9 @@ pub enum Error {
     LogAway,
     #[error("it is not known whether this was written; repeat it")]
     OutcomeUnknown,
+    /// Another node, which alone can do it, does not answer. It may have heard.
+    #[error("node \"{node}\" does not answer: {why}; ask it directly, or again")]
+    NodeAway { node: String, why: String },
     #[error("{0}")]
     RateLimited(String),
     #[error("{0}")]
@@ -99,6 +102,7 @@ impl Error {
             Self::Overloaded { .. } => "overloaded",
             Self::LogAway => "not_ready",
             Self::OutcomeUnknown => "outcome_unknown",
+            Self::NodeAway { .. } => "node_away",
             Self::RateLimited(_) => "rate_limited",
             Self::Forbidden(_) => "forbidden",
         }

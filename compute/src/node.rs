@@ -13,6 +13,7 @@ mod lander;
 mod latest;
 mod link;
 mod overlay;
+mod report;
 mod roll;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use bootstrap::StartError;
 pub(crate) use heard::Heard;
 pub(crate) use link::Told;
 pub use link::{Counted, Freezing, Link, Member, NodeStatus, Readiness};
+pub use report::{Address, Lag, Leases, Report};
 
 /// What a node is made of.
 #[derive(Clone)]
@@ -59,6 +61,9 @@ pub struct Config {
     pub sessions_max: usize,
     /// Where the other nodes reach this one; empty where there are none.
     pub peer_address: Arc<str>,
+    /// What clients and operators are told of it: where its doors are, and what runs.
+    pub addresses: Vec<Address>,
+    pub version: Arc<str>,
 }
 
 impl Default for Config {
@@ -70,6 +75,8 @@ impl Default for Config {
             probes_max: 512,
             sessions_max: 200_000,
             peer_address: "".into(),
+            addresses: Vec::new(),
+            version: "".into(),
         }
     }
 }
@@ -141,7 +148,7 @@ pub async fn start(parts: Parts, config: Config) -> Result<Node, StartError> {
     let applier = applier::Applier::new(me, &parts, config, booted, directory.clone(), hub.clone(), ends);
     let (stop, stopped) = oneshot::channel();
     let applier = tokio::spawn(applier.run(stopped));
-    let inner = Inner { directory, hub, link, heard, clock: parts.clock.clone(), chance: parts.chance.clone() };
+    let inner = Inner { directory, hub, link, heard, peers: parts.peers, clock: parts.clock, chance: parts.chance };
     Ok(Node { registry: Registry { inner: Arc::new(inner) }, stop, applier, lander, checker, waker, teller })
 }
 

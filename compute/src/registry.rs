@@ -14,11 +14,15 @@ use crate::model::{
     InstanceKey, Lease, LeaseKind, Namespace, NamespaceRow, NodeIncarnation, Revision, Selector, ServiceKey,
     ServiceName, SessionId,
 };
-use crate::node::{Freezing, Heard, Link, NodeStatus, Readiness, Told};
+use crate::node::{Freezing, Heard, Link, NodeStatus, Readiness, Report, Told};
 use crate::port::peers::{Age, Host, Reply};
-use crate::port::{Chance, Clock};
+use crate::port::{Chance, Clock, Peers};
 use crate::view::View;
 use crate::watch::{Hub, Watch, WatchSpec, Watcher};
+
+mod company;
+
+pub use company::{Gathered, NodeSeen, Watching};
 
 /// What a front door needs of the node.
 #[derive(Clone)]
@@ -32,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) link: Link,
     /// What was heard of leases that are other nodes' to know.
     pub(crate) heard: Option<Arc<Heard>>,
+    /// The way to the other nodes, where there are any.
+    pub(crate) peers: Option<Arc<dyn Peers>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Arc<dyn Chance>,
 }
@@ -255,11 +261,6 @@ impl Registry {
         self.inner.link.status().freezes
     }
 
-    /// An operator's word: what is frozen may go.
-    pub async fn release_freezes(&self, caller: &Caller) -> Result<usize, Error> {
-        self.inner.link.release_freezes(caller).await
-    }
-
     /// Stops taking new work; watchers and sessions are told to move.
     pub fn drain(&self) {
         self.inner.link.drain();
@@ -286,11 +287,16 @@ impl Host for Registry {
         self.inner.link.tell(Told::HandedOver(ages));
     }
 
+    fn report(&self) -> Report {
+        self.report_now()
+    }
+
     fn subscribers(&self, service: &ServiceKey) -> Vec<crate::watch::Subscription> {
         self.inner.hub.subscribers(service)
     }
 
     fn drain(&self) {
+        tracing::info!("another node asks this one to drain");
         self.inner.link.drain();
     }
 }

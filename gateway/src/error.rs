@@ -66,6 +66,7 @@ codes! {
     NotReady, "not_ready", 503, "this node can't answer now";
     Behind, "behind", 503, "this node has not caught up";
     Overloaded, "overloaded", 503, "a limit of this node is reached";
+    NodeAway, "node_away", 503, "another node does not answer";
     OutcomeUnknown, "outcome_unknown", 504, "it is not known whether it was written";
 }
 
@@ -183,9 +184,11 @@ impl From<Error> for Problem {
         let problem = Self::new(Code::of(&error), error.to_string());
         match &error {
             Error::GenerationMismatch { .. } => problem.about("generation"),
-            Error::NotReady(_) | Error::Behind { .. } | Error::LogAway | Error::OutcomeUnknown => {
-                problem.retry_after(RETRY_SOON)
-            }
+            Error::NotReady(_)
+            | Error::Behind { .. }
+            | Error::LogAway
+            | Error::OutcomeUnknown
+            | Error::NodeAway { .. } => problem.retry_after(RETRY_SOON),
             Error::Overloaded { retry_after, .. } => problem.retry_after(*retry_after),
             Error::RateLimited(_) => problem.retry_after(RETRY_SOON),
             _ => problem,
@@ -215,6 +218,7 @@ impl Code {
             Error::NotReady(_) | Error::LogAway => Self::NotReady,
             Error::Overloaded { .. } => Self::Overloaded,
             Error::OutcomeUnknown => Self::OutcomeUnknown,
+            Error::NodeAway { .. } => Self::NodeAway,
             Error::RateLimited(_) => Self::RateLimited,
             Error::Forbidden(_) => Self::Forbidden,
         }

@@ -1,9 +1,12 @@
 //! What a list shows and how much of it, the same for every door.
 
+use std::sync::Arc;
+
 use compute::command::KeptOverride;
 use compute::error::What;
 use compute::model::{InstanceKey, Invalid, ServiceKey, ServiceName};
-use compute::watch::Subscription;
+use compute::node::Readiness;
+use compute::registry::{Gathered, NodeSeen, Watching};
 use compute::{Error, Registry};
 
 /// Items of a page, if the caller does not say, and at most.
@@ -31,25 +34,61 @@ pub(crate) fn check_prefix(prefix: &str) -> Result<(), Invalid> {
     Err(Invalid::new("prefix", prefix, allowed))
 }
 
-/// Who watches a service, by name. They have no name of their own: the cursor is how many were shown.
-pub(crate) fn subscribers(
+/// A page of what all nodes know, and the names of those that did not answer.
+pub(crate) struct Spread<T> {
+    pub(crate) items: Vec<T>,
+    pub(crate) next: Option<String>,
+    pub(crate) unanswered: Vec<Arc<str>>,
+}
+
+/// Who watches a service through any node, by name. They have no name of their own: the cursor is how many were shown.
+pub(crate) async fn subscribers(
     registry: &Registry,
     service: &ServiceKey,
     cursor: Option<&str>,
     limit: usize,
-) -> Result<(Vec<Subscription>, Option<String>), Error> {
+) -> Result<Spread<Watching>, Error> {
     let wrong = |cursor| Invalid::new("cursor", cursor, "the next_cursor of the page before");
     let start: usize = cursor.map_or(Ok(0), |cursor| cursor.parse().map_err(|_| wrong(cursor)))?;
-    let mut all = registry.subscribers(service);
-    if all.is_empty() {
+    let Gathered { items, unanswered } = registry.all_subscribers(service).await;
+    if items.is_empty() {
         check_service(registry, service)?;
     }
-    all.sort_by(|one, other| {
-        let place = |of: &Subscription| (of.subscriber.name.clone(), of.subscriber.address);
-        place(one).cmp(&place(other))
-    });
-    let rest = all.into_iter().skip(start).take(limit + 1).collect();
-    Ok(page(rest, limit, |_| start.saturating_add(limit).to_string()))
+    let rest = items.into_iter().skip(start).take(limit + 1).collect();
+    let (items, next) = page(rest, limit, |_| start.saturating_add(limit).to_string());
+    Ok(Spread { items, next, unanswered })
+}
+
+/// All nodes behind `cursor`, by name; two of one name, as after a quick restart, by incarnation.
+pub(crate) async fn nodes(registry: &Registry, cursor: Option<&str>, limit: usize) -> Spread<NodeSeen> {
+    let Gathered { items, unanswered } = registry.nodes().await;
+    let (name, incarnation) = cursor.map(|cursor| cursor.split_once('/').unwrap_or((cursor, "~"))).unzip();
+    let behind = name.zip(incarnation);
+    let is_behind = |seen: &NodeSeen| behind.is_none_or(|behind| (&*seen.name, &*seen.node.to_string()) > behind);
+    let rest = items.into_iter().filter(is_behind).take(limit + 1).collect();
+    let (items, next) = page(rest, limit, |seen: &NodeSeen| format!("{}/{}", seen.name, seen.node));
+    Spread { items, next, unanswered }
+}
+
+/// The word of a state, and why it is that.
+pub(crate) fn state(readiness: &Readiness) -> (&'static str, Option<&str>) {
+    match readiness {
+        Readiness::Ready => ("ready", None),
+        Readiness::NotReady(why) => ("not_ready", Some(why)),
+        Readiness::Draining => ("draining", Some("it takes no new work")),
+    }
+}
+
+/// The same of any node.
+pub(crate) fn state_of(seen: &NodeSeen) -> (&'static str, Option<String>) {
+    match &seen.report {
+        Ok(report) => {
+            let (state, why) = state(&report.readiness);
+            (state, why.map(str::to_owned))
+        }
+        Err(error) if seen.leaving => ("draining", Some(error.to_string())),
+        Err(error) => ("unknown", Some(error.to_string())),
+    }
 }
 
 /// The kept overrides of a service behind `after`, by id.

@@ -146,6 +146,7 @@ macro_rules! methods {
 
 methods! {
     Ask, "/thuban.peer.v1.Peers/Ask";
+    Report, "/thuban.peer.v1.Peers/Report";
     Heartbeats, "/thuban.peer.v1.Peers/Heartbeats";
     HandOver, "/thuban.peer.v1.Peers/HandOver";
     Subscribers, "/thuban.peer.v1.Peers/Subscribers";

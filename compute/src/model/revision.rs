@@ -41,6 +41,12 @@ impl fmt::Display for LogIdentity {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct NodeIncarnation(pub u64);
 
+impl fmt::Display for NodeIncarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 /// The place of a frame in the log. Frames count from 1; [`Position::ZERO`] is before the first one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position(u64);

@@ -119,7 +119,9 @@ struct InFlight {
 enum InFlightProgress {
     Appending(BoxFuture<Result<Position, AppendError>>),
     /// It is in the log; the log has not shown it yet.
-    Appended,
+    Appended {
+        at: Position,
+    },
     /// It may be in the log; it is appended again, under the same origins, until it is seen.
     Unknown {
         retry_at: MonoMs,

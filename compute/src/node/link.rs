@@ -14,6 +14,7 @@ use crate::model::{FreezeScope, InstanceKey, LogIdentity, NodeIncarnation, Op, P
 use crate::port::peers::Age;
 
 use super::latest;
+use super::report::{Address, Lag, Leases};
 
 /// Requests that wait for the applier; beyond it new work is shed.
 pub(crate) const REQUESTS_MAX: usize = 8_192;
@@ -38,9 +39,12 @@ pub(crate) struct Request {
     pub(crate) reply: oneshot::Sender<Vec<Result<Outcome, Error>>>,
 }
 
-/// An operator's word: nothing is frozen any more. Answered once that is so: how many freezes it ended.
+/// An operator's word: what holds back leases of a node is frozen no more. Answered once that is so: how many freezes it
+/// ended.
 pub(crate) struct Release {
     pub(crate) caller: Caller,
+    /// `None`: of this one.
+    pub(crate) node: Option<NodeIncarnation>,
     pub(crate) reply: oneshot::Sender<Result<usize, Error>>,
 }
 
@@ -106,12 +110,10 @@ pub struct Counted {
     pub services: usize,
     pub instances: usize,
     pub sessions: usize,
-    /// Leases that this node owns, by kind.
-    pub leases_ttl: usize,
-    pub leases_stream: usize,
-    pub leases_checked: usize,
-    pub leases_permanent: usize,
+    /// Suspicions that stand, of whoever's leases.
     pub suspects: usize,
+    /// Leases that this node owns.
+    pub leases: Leases,
     /// Accepted here and not in the log yet.
     pub overlay: usize,
 }
@@ -123,6 +125,8 @@ pub struct Member {
     pub name: Arc<str>,
     /// Of its peer door.
     pub address: Arc<str>,
+    /// The change that made it a member, and the log's time of that.
+    pub joined: Revision,
     pub joined_ms: u64,
     /// What it had applied when it last spoke.
     pub applied: Position,
@@ -130,6 +134,8 @@ pub struct Member {
     pub leaving: bool,
     /// It lands what all of them apply.
     pub is_lander: bool,
+    /// Sessions whose connections it holds, or held last.
+    pub sessions: usize,
 }
 
 /// This node, for people and probes.
@@ -137,10 +143,15 @@ pub struct Member {
 pub struct NodeStatus {
     pub name: Arc<str>,
     pub node: NodeIncarnation,
+    /// Of the program.
+    pub version: Arc<str>,
+    /// Where clients and other nodes reach its doors.
+    pub addresses: Vec<Address>,
     pub log: LogIdentity,
     pub readiness: Readiness,
     pub applied: Position,
     pub landed: Position,
+    pub lag: Lag,
     /// The log's time at `applied`.
     pub time_ms: u64,
     /// Changes applied and not landed yet.
@@ -291,9 +302,9 @@ impl Link {
         self.shared.status.store(Arc::new(status));
     }
 
-    pub(crate) async fn release_freezes(&self, caller: &Caller) -> Result<usize, Error> {
+    pub(crate) async fn release_freezes(&self, caller: &Caller, node: Option<NodeIncarnation>) -> Result<usize, Error> {
         let (reply, released) = oneshot::channel();
-        let release = Release { caller: caller.clone(), reply };
+        let release = Release { caller: caller.clone(), node, reply };
         self.shared.releases.try_send(release).map_err(|error| unsent(&error, RELEASES))?;
         released.await.unwrap_or(Err(Error::OutcomeUnknown))
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{InstanceKey, LogIdentity, NodeIncarnation, Position, Revision, ServiceKey};
+use crate::node::Report;
 use crate::watch::Subscription;
 
 /// How long ago somebody heard an instance.
@@ -41,6 +42,9 @@ pub trait Peers: Send + Sync + 'static {
     /// Asks `node` whether it is there.
     async fn ask(&self, node: NodeIncarnation) -> Result<Reply, PeerError>;
 
+    /// What `node` alone knows of itself, for people.
+    async fn report(&self, node: NodeIncarnation) -> Result<Report, PeerError>;
+
     /// Who watches a service through `node`.
     async fn subscribers(&self, node: NodeIncarnation, service: &ServiceKey) -> Result<Vec<Subscription>, PeerError>;
 
@@ -73,6 +77,9 @@ pub trait Host: Send + Sync + 'static {
 
     /// Leases became this node's, and `from` knows their ages. Large calls come in several parts.
     fn hand_over(&self, from: NodeIncarnation, ages: Vec<Age>);
+
+    /// What this node alone knows of itself, for people.
+    fn report(&self) -> Report;
 
     /// Who watches a service through this node.
     fn subscribers(&self, service: &ServiceKey) -> Vec<Subscription>;

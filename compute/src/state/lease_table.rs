@@ -271,7 +271,8 @@ impl LeaseTable {
     }
 
     pub fn counts(&self) -> Counts {
-        let stages = || self.troubles.iter().map(|(_, trouble)| trouble.stage);
+        let own = || self.troubles.iter().filter(|(lease, _)| !self.is_elsewhere(*lease));
+        let stages = || own().map(|(_, trouble)| trouble.stage);
         Counts {
             ttl: self.count(LeaseKind::Ttl),
             stream: self.count(LeaseKind::Stream) - self.elsewhere,
@@ -281,6 +282,12 @@ impl LeaseTable {
             suspects: stages().filter(|stage| matches!(stage, Stage::Standing { .. })).count(),
             unhealthy: stages().filter(|stage| matches!(stage, Stage::Unhealthy { .. })).count(),
         }
+    }
+
+    /// A stream lease of a session that another node holds.
+    fn is_elsewhere(&self, lease: LeaseId) -> bool {
+        let is_stream = self.slots.get(lease).lease().kind() == LeaseKind::Stream;
+        is_stream && self.sessions.get(self.slots.list(lease)).is_some_and(|session| session.held == Held::Elsewhere)
     }
 
     /// How many leases of one kind there are here.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::model::{NodeIncarnation, ServiceKey};
+use crate::node::Report;
 use crate::port::peers::{Age, Host, PeerError, Peers, Reply};
 use crate::watch::Subscription;
 
@@ -118,6 +119,10 @@ impl Peers for MemoryPeers {
 
     async fn ask(&self, node: NodeIncarnation) -> Result<Reply, PeerError> {
         self.reach(node).map(|(_, host)| host.reply())
+    }
+
+    async fn report(&self, node: NodeIncarnation) -> Result<Report, PeerError> {
+        self.reach(node).map(|(_, host)| host.report())
     }
 
     async fn subscribers(&self, node: NodeIncarnation, service: &ServiceKey) -> Result<Vec<Subscription>, PeerError> {

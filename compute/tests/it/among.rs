@@ -3,4 +3,5 @@
 mod company;
 mod death;
 mod leases;
+mod operations;
 mod roles;

@@ -254,7 +254,7 @@ async fn an_operator_ends_a_freeze() {
         must(&registry, register(&key("orders", &n.to_string()), provider(80, ttl(3_000, 1_000)))).await;
     }
     world.pass_until(30_000, || !registry.status().freezes.is_empty()).await.expect("frozen");
-    let released = registry.release_freezes(&somebody()).await.expect("asked");
+    let released = registry.release_freezes(&somebody(), "thuban").await.expect("asked");
     assert_eq!(released, 1);
     world.pass_until(5_000, || registry.status().freezes.is_empty()).await.expect("released");
     world.pass_until(60_000, || registry.view(&service("orders")).counts.all == 0).await.expect("the dead go");

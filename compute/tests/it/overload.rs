@@ -195,17 +195,18 @@ async fn an_operator_is_told_that_freezes_stand_while_the_log_is_away() {
     // The node finds out by this very release, and then knows.
     world.log.set_away(true);
     for _ in 0..2 {
-        let released = tokio::time::timeout(Duration::from_secs(20), registry.release_freezes(&somebody())).await;
+        let released =
+            tokio::time::timeout(Duration::from_secs(20), registry.release_freezes(&somebody(), "thuban")).await;
         assert_eq!(released.expect("answered at once"), Err(Error::LogAway));
     }
     assert_eq!(registry.status().holding.as_deref(), Some("the change log is away"));
     world.log.set_away(false);
     world.pass(1_000).await;
     assert_eq!(registry.status().freezes.len(), 1, "nothing was released behind the operator's back");
-    assert_eq!(registry.release_freezes(&somebody()).await, Ok(1));
+    assert_eq!(registry.release_freezes(&somebody(), "thuban").await, Ok(1));
     world.pass(300).await;
     assert_eq!(registry.status().freezes.len(), 0, "it has ended when the operator hears so");
-    assert_eq!(registry.release_freezes(&somebody()).await, Ok(0));
+    assert_eq!(registry.release_freezes(&somebody(), "thuban").await, Ok(0));
 }
 
 #[tokio::test]

@@ -17,14 +17,20 @@ use crate::ending::Ending;
 /// How often a node says anew how busy it is, and under which incarnation it goes.
 const TELL: Duration = Duration::from_secs(2);
 
-/// Where the other nodes are told that this one is.
+/// What the others, and people, are told of this node: where its doors are, and what runs.
 pub(crate) fn advertise(config: &mut Config, doors: &Doors) {
-    let Some((cluster, bound)) = config.cluster.as_ref().zip(doors.peer_address()) else { return };
-    config.node.peer_address = advertised(cluster, bound).into();
+    let bound = doors.reports().into_iter().filter_map(|report| Some((report.name, report.address?)));
+    let cluster = config.cluster.as_ref();
+    let shown = bound.map(|(door, bound)| (door.into(), advertised(cluster, bound).into()));
+    config.node.addresses = shown.collect();
+    config.node.version = env!("CARGO_PKG_VERSION").into();
+    if let Some(bound) = doors.peer_address() {
+        config.node.peer_address = advertised(cluster, bound).into();
+    }
 }
 
-fn advertised(cluster: &Cluster, bound: SocketAddr) -> String {
-    match &cluster.advertise {
+fn advertised(cluster: Option<&Cluster>, bound: SocketAddr) -> String {
+    match cluster.and_then(|cluster| cluster.advertise.as_ref()) {
         Some(host) if host.contains(':') => format!("[{host}]:{}", bound.port()),
         Some(host) => format!("{host}:{}", bound.port()),
         None => bound.to_string(),
@@ -41,7 +47,7 @@ pub(crate) async fn gossip(
     let Some(cluster) = &config.cluster else { return Ok(None) };
     let say = {
         let (http, grpc) = doors.addresses();
-        let at = |bound: SocketAddr| Arc::<str>::from(advertised(cluster, bound));
+        let at = |bound: SocketAddr| Arc::<str>::from(advertised(Some(cluster), bound));
         let (http, grpc, peer) = (at(http), at(grpc), config.node.peer_address.clone());
         move |registry: &Registry| about(registry, [peer.clone(), http.clone(), grpc.clone()])
     };
@@ -62,7 +68,6 @@ pub(crate) async fn gossip(
 fn about(registry: &Registry, [peer, http, grpc]: [Arc<str>; 3]) -> About {
     let status = registry.status();
     let counted = status.counted;
-    let leases = counted.leases_ttl + counted.leases_stream + counted.leases_checked + counted.leases_permanent;
     About {
         node: status.node,
         name: status.name,
@@ -70,6 +75,6 @@ fn about(registry: &Registry, [peer, http, grpc]: [Arc<str>; 3]) -> About {
         http,
         grpc,
         connections: counted.sessions as u64,
-        leases: leases as u64,
+        leases: counted.leases.total() as u64,
     }
 }

@@ -54,7 +54,7 @@ pub(super) async fn answer(
         Method::ListSubscribers => admin.list_subscribers(only(shared, messages).await?).await,
         Method::ListNodes => admin.list_nodes(only(shared, messages).await?).await,
         Method::GetStatus => admin.get_status(only(shared, messages).await?).await,
-        Method::DrainNode => admin.drain_node(only(shared, messages).await?),
+        Method::DrainNode => admin.drain_node(only(shared, messages).await?).await,
         Method::ReleaseFreeze => admin.release_freeze(only(shared, messages).await?).await,
         other => Err(Problem::new(Code::PathNotFound, format!("no such method: {}", other.path()))),
     };
@@ -98,6 +98,14 @@ impl Admin<'_> {
         if self.revision() < least {
             self.call.permit = self.shared.admission.wait(self.call.permit)?;
             self.registry().reach(least).await?;
+        }
+        Ok(self)
+    }
+
+    /// With the room of one who waits, where the answer is gathered from all nodes.
+    fn with_time_for_others(mut self) -> Result<Self, Problem> {
+        if self.registry().has_others() {
+            self.call.permit = self.shared.admission.wait(self.call.permit)?;
         }
         Ok(self)
     }

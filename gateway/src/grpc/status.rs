@@ -36,7 +36,7 @@ pub(crate) fn grpc_code(code: Code) -> Grpc {
         }
         Code::TooLarge | Code::RateLimited => Grpc::ResourceExhausted,
         Code::Internal => Grpc::Internal,
-        Code::NotReady | Code::Behind | Code::Overloaded => Grpc::Unavailable,
+        Code::NotReady | Code::Behind | Code::Overloaded | Code::NodeAway => Grpc::Unavailable,
         Code::SessionTaken | Code::OutcomeUnknown => Grpc::Aborted,
     }
 }

@@ -79,6 +79,11 @@ impl Call {
         Ok(())
     }
 
+    /// The same of one whose answer is gathered from all nodes.
+    pub(super) fn wait_for_others(&mut self, app: &App) -> Result<(), Problem> {
+        if app.registry.has_others() { self.wait(app) } else { Ok(()) }
+    }
+
     pub(super) fn caller(&self, app: &App) -> Caller {
         self.identity.caller(&app.door)
     }

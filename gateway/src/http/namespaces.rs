@@ -21,6 +21,7 @@ use super::selection::Page;
 use super::{App, registration};
 use crate::admission::Verb;
 use crate::error::Problem;
+use crate::listing::Spread;
 
 /// The namespaces that the caller sees
 #[utoipa::path(
@@ -72,9 +73,26 @@ pub(super) struct Shown<'a, T> {
 
 /// A list as every list is answered.
 pub(super) fn list<T>(app: &App, reading: &Reading, shown: Shown<'_, T>, write: impl Fn(&mut Json, &T)) -> Response {
+    list_with(app, reading, shown, write, |_| {})
+}
+
+/// A page of what all nodes together know.
+pub(super) fn spread<T>(app: &App, reading: &Reading, shown: &Spread<T>, write: impl Fn(&mut Json, &T)) -> Response {
+    let page = Shown { items: &shown.items, overlay: 0, next: shown.next.as_deref() };
+    list_with(app, reading, page, write, |json| json.texts("unanswered", shown.unanswered.iter().map(AsRef::as_ref)))
+}
+
+fn list_with<T>(
+    app: &App,
+    reading: &Reading,
+    shown: Shown<'_, T>,
+    write: impl Fn(&mut Json, &T),
+    more: impl Fn(&mut Json),
+) -> Response {
     let body = Json::of_object(|json| {
         json.list("items", |json| shown.items.iter().for_each(|item| json.element(|json| write(json, item))));
         json.nullable("next_cursor", shown.next);
+        more(json);
     });
     let basis = Basis::of_content(app, &body, shown.overlay);
     if reading.has(&basis) { basis.not_modified() } else { basis.json(StatusCode::OK, body) }

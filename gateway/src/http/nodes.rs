@@ -1,11 +1,11 @@
-//! This node, and what operators do to it.
+//! The nodes, and what operators do to them.
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use compute::error::What;
 use compute::model::FreezeScope;
-use compute::node::{Counted, Freezing, NodeStatus, Readiness};
+use compute::node::{Freezing, Leases, NodeStatus, Report};
+use compute::registry::NodeSeen;
 use http::{Request, StatusCode};
 
 use super::answer::{self, Basis};
@@ -13,15 +13,18 @@ use super::condition::{Expected, Reading};
 use super::encode::Json;
 use super::gate::Call;
 use super::instances::Asked;
-use super::namespaces::{Shown, list};
+use super::namespaces::spread;
 use super::query::Query;
 use super::schema::{self, InNode, ReadRefusals, WriteRefusals};
 use super::selection::Page;
 use super::{App, DoorReport};
 use crate::admission::Verb;
 use crate::error::Problem;
+use crate::listing;
 
-/// The nodes that the log shows
+/// All nodes of the cluster
+///
+/// Each is asked for what it alone knows, and has 500 ms to say it.
 #[utoipa::path(
     get, path = "/v1/nodes", operation_id = "list_nodes", tag = "nodes", params(schema::Paging, schema::AtOnce),
     responses((status = 200, description = "A page", body = schema::Nodes), schema::NotModified, ReadRefusals)
@@ -34,12 +37,9 @@ pub(super) async fn list_nodes(State(app): State<App>, request: Request<Body>) -
     let reading = Reading::at_once(&mut query, &parts.headers)?;
     query.finish()?;
     reading.reach(&app, &mut call).await?;
-    let status = app.registry.status();
-    // A node is the only one as long as its log is its own; the cursor is the name of the last one shown.
-    let is_behind = page.after.as_deref().is_none_or(|after| after < &*status.name);
-    let shown: Vec<_> = Some(&status).filter(|_| is_behind).into_iter().collect();
-    let write = |json: &mut Json, status: &&NodeStatus| node(json, &app, status);
-    Ok(list(&app, &reading, Shown { items: &shown, overlay: 0, next: None }, write))
+    call.wait_for_others(&app)?;
+    let found = listing::nodes(&app.registry, page.after.as_deref(), page.limit).await;
+    Ok(spread(&app, &reading, &found, node))
 }
 
 /// This node in words and figures
@@ -62,103 +62,118 @@ pub(super) async fn get_status(State(app): State<App>, request: Request<Body>) -
 
 /// Drain a node
 ///
-/// It takes no new work, and tells watchers and sessions to move.
+/// It takes no new work, and tells watchers and sessions to move. Another node than the asked one is told to; 503
+/// `node_away` when it does not answer.
 #[utoipa::path(
     post, path = "/v1/nodes/{node}/drain", operation_id = "drain_node", tag = "nodes", params(InNode),
     responses((status = 202, description = "It drains", body = schema::Drained), WriteRefusals)
 )]
 pub(super) async fn drain_node(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let call = of_this_node(&app, request).await?;
-    tracing::info!(author = call.identity.name(), "asked to drain");
-    app.registry.drain();
+    let mut asked = operating(request).await?;
+    let node = asked.place.get("node");
+    tracing::info!(author = asked.call.identity.name(), node, "asked to drain a node");
+    asked.call.wait_for_others(&app)?;
+    app.registry.drain_node(node).await?;
     let body = Json::of_object(|json| json.text("state", "draining"));
     Ok(answer::json(StatusCode::ACCEPTED, body))
 }
 
 /// Let go what a mass-loss freeze holds back
+///
+/// Of leases of this node: its own freeze, and those of services, which hold back leases of all nodes. It goes through
+/// the log, so that the node need not answer.
 #[utoipa::path(
     post, path = "/v1/nodes/{node}/freeze/release", operation_id = "release_freeze", tag = "nodes", params(InNode),
     responses((status = 200, description = "How many freezes were ended", body = schema::Released), WriteRefusals)
 )]
 pub(super) async fn release_freeze(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let call = of_this_node(&app, request).await?;
-    let released = app.registry.release_freezes(&call.caller(&app)).await?;
+    let asked = operating(request).await?;
+    let released = app.registry.release_freezes(&asked.call.caller(&app), asked.place.get("node")).await?;
     Ok(answer::json(StatusCode::OK, Json::of_object(|json| json.number("released", released as u64))))
 }
 
-/// An operator of everything, who speaks of this node by its name or incarnation.
-async fn of_this_node(app: &App, request: Request<Body>) -> Result<Call, Problem> {
+/// An operator of everything, who has nothing to say but what the path says.
+async fn operating(request: Request<Body>) -> Result<Asked, Problem> {
     let asked = Asked::read(request).await?;
     asked.has_no_body()?;
     Query::read(asked.parts.uri.query())?.finish()?;
     Expected::refuse(&asked.parts.headers)?;
     asked.call.identity.may_everywhere(Verb::Operate)?;
-    let (wanted, status) = (asked.place.get("node"), app.registry.status());
-    if wanted == &*status.name || wanted == incarnation(&status) {
-        return Ok(asked.call);
-    }
-    Err(compute::Error::not_found(What::Node, super::json::shown(wanted)).into())
+    Ok(asked)
 }
 
-fn incarnation(status: &NodeStatus) -> String {
-    format!("{:016x}", status.node.0)
-}
-
-fn state_fields(json: &mut Json, readiness: &Readiness) {
-    let (state, detail) = match readiness {
-        Readiness::Ready => ("ready", None),
-        Readiness::NotReady(why) => ("not_ready", Some(why.as_str())),
-        Readiness::Draining => ("draining", Some("it takes no new work")),
-    };
-    json.text("state", state);
-    json.nullable("detail", detail);
-}
-
-fn node(json: &mut Json, app: &App, status: &NodeStatus) {
+fn node(json: &mut Json, seen: &NodeSeen) {
     json.object(|json| {
-        json.text("name", &status.name);
-        json.text("incarnation", &incarnation(status));
-        state_fields(json, &status.readiness);
-        json.key("addresses");
-        json.object(|json| {
-            for door in (app.surroundings.doors)() {
-                if let Some(address) = door.address {
-                    json.text(&door.name, &address.to_string());
-                }
-            }
-        });
-        json.shown("applied_revision", &status.applied.last());
-        json.number("lag_frames", 0);
-        json.number("lag_ms", 0);
-        json.flag("lander", true);
-        json.flag("answering", true);
-        holdings(json, status);
+        json.text("name", &seen.name);
+        json.shown("incarnation", &seen.node);
+        let (state, detail) = listing::state_of(seen);
+        json.text("state", state);
+        json.nullable("detail", detail.as_deref());
+        json.flag("lander", seen.is_lander);
+        json.flag("answering", seen.is_me);
+        json.flag("answered", seen.report.is_ok());
+        match seen.joined_ms {
+            Some(joined) => json.time("joined_at", joined),
+            None => json.null("joined_at"),
+        }
+        json.shown("applied_revision", &seen.applied.last());
+        json.number("lag_frames", seen.lag_frames);
+        json.shown("landed_revision", &seen.landed.last());
+        json.number("landing_lag_frames", seen.landing_lag_frames());
+        json.number("sessions", seen.sessions as u64);
+        freezes(json, &seen.freezes);
+        told(json, seen.report.as_ref().ok());
     });
 }
 
-/// Leases, and what holds back their ends.
-fn holdings(json: &mut Json, status: &NodeStatus) {
-    let Counted { leases_ttl, leases_stream, leases_checked, leases_permanent, suspects, .. } = status.counted;
-    json.key("leases");
+/// What a node alone knows of itself.
+fn told(json: &mut Json, report: Option<&Report>) {
+    json.nullable("version", report.map(|of| &*of.version));
+    json.key("addresses");
     json.object(|json| {
-        json.number("ttl", leases_ttl as u64);
-        json.number("stream", leases_stream as u64);
-        json.number("checked", leases_checked as u64);
-        json.number("permanent", leases_permanent as u64);
-        json.number("suspects", suspects as u64);
-    });
-    json.list("freezes", |json| {
-        for freezing in &status.freezes {
-            json.element(|json| freeze(json, freezing));
+        for (door, address) in report.iter().flat_map(|of| &of.addresses) {
+            json.text(door, address);
         }
     });
-    json.nullable("holding", status.holding.as_deref());
+    nullable_number(json, "lag_ms", report.map(|of| of.lag.ms));
+    nullable_number(json, "log_away_ms", report.and_then(|of| of.log_away_ms));
+    json.nullable("store_error", report.and_then(|of| of.store_error.as_deref()));
+    nullable_number(json, "unlanded", report.map(|of| of.unlanded));
+    nullable_number(json, "overlay", report.map(|of| of.overlay));
+    match report {
+        Some(of) => leases(json, &of.leases),
+        None => json.null("leases"),
+    }
+    json.nullable("isolated", report.and_then(|of| of.isolated.as_deref()));
+    json.nullable("holding", report.and_then(|of| of.holding.as_deref()));
+}
+
+fn nullable_number(json: &mut Json, name: &str, value: Option<u64>) {
+    match value {
+        Some(value) => json.number(name, value),
+        None => json.null(name),
+    }
+}
+
+fn leases(json: &mut Json, of: &Leases) {
+    json.key("leases");
+    json.object(|json| {
+        json.number("ttl", of.ttl as u64);
+        json.number("stream", of.stream as u64);
+        json.number("checked", of.checked as u64);
+        json.number("permanent", of.permanent as u64);
+        json.number("suspects", of.suspects as u64);
+    });
+}
+
+fn freezes(json: &mut Json, standing: &[Freezing]) {
+    json.list("freezes", |json| standing.iter().for_each(|freezing| json.element(|json| freeze(json, freezing))));
 }
 
 fn freeze(json: &mut Json, freezing: &Freezing) {
     json.object(|json| {
         match &freezing.scope {
-            FreezeScope::Node(node) => json.text("node", &format!("{:016x}", node.0)),
+            FreezeScope::Node(node) => json.shown("node", node),
             FreezeScope::Service(key) => {
                 json.text("namespace", key.namespace.as_str());
                 json.text("service", key.service.as_str());
@@ -172,9 +187,11 @@ fn freeze(json: &mut Json, freezing: &Freezing) {
 
 fn status_fields(json: &mut Json, app: &App, status: &NodeStatus) {
     json.text("node", &status.name);
-    json.text("incarnation", &incarnation(status));
+    json.shown("incarnation", &status.node);
     json.text("version", app.surroundings.version);
-    state_fields(json, &status.readiness);
+    let (state, detail) = listing::state(&status.readiness);
+    json.text("state", state);
+    json.nullable("detail", detail);
     json.list("doors", |json| {
         for report in (app.surroundings.doors)() {
             json.element(|json| door(json, &report));
@@ -194,7 +211,10 @@ fn status_fields(json: &mut Json, app: &App, status: &NodeStatus) {
     json.number("services", counted.services as u64);
     json.number("instances", counted.instances as u64);
     json.number("sessions", counted.sessions as u64);
-    holdings(json, status);
+    leases(json, &counted.leases);
+    freezes(json, &status.freezes);
+    json.nullable("holding", status.holding.as_deref());
+    json.nullable("isolated", status.isolated.as_deref());
 }
 
 fn log_fields(json: &mut Json, status: &NodeStatus) {
@@ -202,10 +222,9 @@ fn log_fields(json: &mut Json, status: &NodeStatus) {
     json.number("generation", u64::from(status.applied.generation()));
     json.shown("applied_revision", &status.applied.last());
     json.time("time", status.time_ms);
-    match status.log_away_ms {
-        Some(away) => json.number("away_ms", away),
-        None => json.null("away_ms"),
-    }
+    nullable_number(json, "away_ms", status.log_away_ms);
+    json.number("lag_frames", status.lag.frames);
+    json.number("lag_ms", status.lag.ms);
 }
 
 fn door(json: &mut Json, report: &DoorReport) {

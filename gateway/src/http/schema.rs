@@ -86,11 +86,22 @@ fn object(required: &[&str], properties: Value) -> Value {
 
 /// A list with a cursor, as all lists are.
 fn page_of(item: &str) -> Value {
-    object(
-        &["items", "next_cursor"],
-        json!({
-            "items": { "type": "array", "items": reference(item), "maxItems": super::selection::PAGE_MAX },
-            "next_cursor": { "type": ["string", "null"], "description": "For the next page; null on the last one" },
-        }),
-    )
+    object(&["items", "next_cursor"], page_properties(item))
+}
+
+fn page_properties(item: &str) -> Value {
+    json!({
+        "items": { "type": "array", "items": reference(item), "maxItems": super::selection::PAGE_MAX },
+        "next_cursor": { "type": ["string", "null"], "description": "For the next page; null on the last one" },
+    })
+}
+
+/// The same of what all nodes were asked for.
+fn spread_of(item: &str) -> Value {
+    let mut properties = page_properties(item);
+    properties["unanswered"] = json!({
+        "type": "array", "items": { "type": "string" },
+        "description": "Names of the nodes that did not answer within 500 ms: what they alone know is missing",
+    });
+    object(&["items", "next_cursor", "unanswered"], properties)
 }

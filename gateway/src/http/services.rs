@@ -8,8 +8,8 @@ use axum::response::Response;
 use compute::command::{Answer, Command, ServicePatch};
 use compute::error::What;
 use compute::model::{Metadata, Namespace, Revision, ServiceKey, ServiceName, ServiceSettings};
+use compute::registry::Watching;
 use compute::view::View;
-use compute::watch::Subscription;
 use http::{Request, StatusCode};
 
 use super::answer::Basis;
@@ -18,7 +18,7 @@ use super::encode::{self, Json};
 use super::gate::Call;
 use super::instances::Asked;
 use super::json::{self, Object};
-use super::namespaces::{Shown, list};
+use super::namespaces::{Shown, list, spread};
 use super::observe::Waited;
 use super::outcome::{self, Verdict};
 use super::path::Place;
@@ -223,7 +223,9 @@ pub(super) async fn delete_service(State(app): State<App>, request: Request<Body
     Ok(outcome::of_removal(&app, &done, ack))
 }
 
-/// Who watches a service now, on this node
+/// Who watches a service now, through any node
+///
+/// The other nodes are asked, and have 500 ms to answer.
 #[utoipa::path(
     get, path = "/v1/namespaces/{ns}/services/{service}/subscribers", operation_id = "list_subscribers",
     tag = "services", params(InService, schema::Paging, schema::AtOnce),
@@ -239,22 +241,21 @@ pub(super) async fn list_subscribers(State(app): State<App>, request: Request<Bo
     query.finish()?;
     call.may(Verb::Read, &key.namespace)?;
     reading.reach(&app, &mut call).await?;
-    match listing::subscribers(&app.registry, &key, page.after.as_deref(), page.limit) {
-        Ok((found, next)) => {
-            let shown = Shown { items: &found, overlay: 0, next: next.as_deref() };
-            Ok(list(&app, &reading, shown, subscriber))
-        }
+    call.wait_for_others(&app)?;
+    match listing::subscribers(&app.registry, &key, page.after.as_deref(), page.limit).await {
+        Ok(found) => Ok(spread(&app, &reading, &found, subscriber)),
         Err(error @ compute::Error::NotFound { .. }) => Ok(Basis::of_view(&app.registry.view(&key)).absent(error)),
         Err(error) => Err(error.into()),
     }
 }
 
-fn subscriber(json: &mut Json, subscription: &Subscription) {
+fn subscriber(json: &mut Json, Watching { node, subscription }: &Watching) {
     let who = &subscription.subscriber;
     json.object(|json| {
         json.text("client", &who.name);
         json.text("door", &who.door);
         json.nullable("address", who.address.map(|address| address.to_string()).as_deref());
+        json.text("node", node);
         json.revision("sent_revision", subscription.sent);
         json.revision("acknowledged_revision", subscription.acknowledged.unwrap_or(Revision::ZERO));
     });

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use compute::model::{NodeIncarnation, ServiceKey};
+use compute::node::Report;
 use compute::port::clock::MonoMs;
 use compute::port::peers::{Age, PeerError, Reply};
 use compute::port::{Clock, Peers};
@@ -15,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::convert::{from_reply, from_subscription, to_services};
+use super::convert::{from_reply, from_report, from_subscription, to_services};
 use super::gossip::About;
 use super::known::Known;
 use super::link::{Call, Failure};
@@ -170,6 +171,14 @@ impl Peers for GrpcPeers {
 
     async fn ask(&self, node: NodeIncarnation) -> Result<Reply, PeerError> {
         self.shared.ask(node).await
+    }
+
+    async fn report(&self, node: NodeIncarnation) -> Result<Report, PeerError> {
+        let work = async |mut call: Call| {
+            let answer = call.client.report(call.request(pb::ReportRequest {})).await?;
+            Ok(from_report(call.proven(answer)?)?)
+        };
+        self.shared.call(node, Method::Report, work).await
     }
 
     async fn subscribers(&self, node: NodeIncarnation, service: &ServiceKey) -> Result<Vec<Subscription>, PeerError> {

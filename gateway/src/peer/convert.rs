@@ -1,9 +1,11 @@
 //! Between the words of the port and the messages.
 
 use compute::model::{InstanceId, Invalid, LogIdentity, NodeIncarnation, Position, Revision, ServiceKey};
+use compute::node::{Lag, Leases, Readiness, Report};
 use compute::port::peers::{Age, Reply};
 use compute::watch::{Subscriber, Subscription};
 use schemas::thuban::peer::v1 as pb;
+use schemas::thuban::peer::v1::report_reply::State;
 
 use super::AGES_MAX;
 
@@ -78,6 +80,70 @@ pub(super) fn from_reply(reply: &pb::AskReply) -> Result<Reply, Odd> {
         log: LogIdentity(log),
         applied: position("applied", reply.applied)?,
         landed: position("landed", reply.landed)?,
+    })
+}
+
+pub(super) fn to_report(of: &Report) -> pb::ReportReply {
+    let (state, not_ready) = match &of.readiness {
+        Readiness::Ready => (State::Ready, ""),
+        Readiness::NotReady(why) => (State::NotReady, why.as_str()),
+        Readiness::Draining => (State::Draining, ""),
+    };
+    let addresses = of.addresses.iter();
+    let addresses = addresses.map(|(door, at)| pb::Address { door: door.to_string(), address: at.to_string() });
+    let said = |text: &Option<String>| text.clone().unwrap_or_default();
+    pb::ReportReply {
+        version: of.version.to_string(),
+        addresses: addresses.collect(),
+        state: state.into(),
+        not_ready: not_ready.to_owned(),
+        isolated: said(&of.isolated),
+        holding: said(&of.holding),
+        store_error: said(&of.store_error),
+        log_away_ms: of.log_away_ms,
+        applied: of.applied.packed(),
+        landed: of.landed.packed(),
+        lag_frames: of.lag.frames,
+        lag_ms: of.lag.ms,
+        unlanded: of.unlanded,
+        overlay: of.overlay,
+        leases_ttl: of.leases.ttl as u64,
+        leases_stream: of.leases.stream as u64,
+        leases_checked: of.leases.checked as u64,
+        leases_permanent: of.leases.permanent as u64,
+        suspects: of.leases.suspects as u64,
+    }
+}
+
+pub(super) fn from_report(of: pb::ReportReply) -> Result<Report, Odd> {
+    let readiness = match of.state() {
+        State::Ready => Readiness::Ready,
+        State::NotReady => Readiness::NotReady(of.not_ready),
+        State::Draining => Readiness::Draining,
+        State::Unspecified => return Err(odd("state", of.state, "one of the states that a node has")),
+    };
+    let said = |text: String| Some(text).filter(|text| !text.is_empty());
+    let count = |field, count: u64| usize::try_from(count).map_err(|_| odd(field, count, "a count"));
+    Ok(Report {
+        version: of.version.into(),
+        addresses: of.addresses.into_iter().map(|at| (at.door.into(), at.address.into())).collect(),
+        readiness,
+        isolated: said(of.isolated),
+        holding: said(of.holding),
+        log_away_ms: of.log_away_ms,
+        store_error: said(of.store_error),
+        applied: position("applied", of.applied)?,
+        landed: position("landed", of.landed)?,
+        lag: Lag { frames: of.lag_frames, ms: of.lag_ms },
+        unlanded: of.unlanded,
+        overlay: of.overlay,
+        leases: Leases {
+            ttl: count("leases_ttl", of.leases_ttl)?,
+            stream: count("leases_stream", of.leases_stream)?,
+            checked: count("leases_checked", of.leases_checked)?,
+            permanent: count("leases_permanent", of.leases_permanent)?,
+            suspects: count("suspects", of.suspects)?,
+        },
     })
 }
 

@@ -23,7 +23,7 @@ use prost::Message;
 use schemas::thuban::peer::v1 as pb;
 use tonic::{Code, Status};
 
-use super::convert::{Odd, from_services, to_reply, to_subscription};
+use super::convert::{Odd, from_services, to_reply, to_report, to_subscription};
 use super::secret::{FROM, Key, PROOF, TO, Way, named};
 use super::{Config, Limits, Method, SUBSCRIPTIONS_ALL_MAX, SUBSCRIPTIONS_MAX};
 use crate::admission::{Budget, Kind};
@@ -219,6 +219,10 @@ fn ask_host(host: &dyn Host, method: Method, from: NodeIncarnation, message: Byt
         Method::Ask => {
             let pb::AskRequest {} = decoded(message)?;
             Reply::whole(framed(&to_reply(&host.reply())))
+        }
+        Method::Report => {
+            let pb::ReportRequest {} = decoded(message)?;
+            Reply::whole(framed(&to_report(&host.report())))
         }
         Method::Heartbeats => {
             let asked: pb::HeartbeatsRequest = decoded(message)?;

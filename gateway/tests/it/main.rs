@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used, reason = "what a test unwraps in vain fails it, as it should")]
+mod company;
 mod contract_browser;
 mod contract_conditions;
 mod contract_doors;

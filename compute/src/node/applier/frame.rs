@@ -347,9 +347,9 @@ impl Applier {
         let now = self.clock.mono_ms();
         let Some(in_flight) = &mut self.in_flight else { return };
         match result {
-            Ok(_) => {
+            Ok(at) => {
                 self.metrics.appended(self.clock.mono_us() - in_flight.since_us);
-                in_flight.progress = InFlightProgress::Appended;
+                in_flight.progress = InFlightProgress::Appended { at };
                 self.log_is_back(now);
             }
             Err(AppendError::Refused(why)) => {

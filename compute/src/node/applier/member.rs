@@ -380,7 +380,7 @@ impl Applier {
         if self.company.is_none() {
             return;
         }
-        let unseen = self.in_flight.as_ref().filter(|f| matches!(f.progress, InFlightProgress::Appended));
+        let unseen = self.in_flight.as_ref().filter(|f| matches!(f.progress, InFlightProgress::Appended { .. }));
         let is_behind = unseen.is_some_and(|f| now >= f.since + BEHIND_MS);
         if is_behind && self.unready.is_none() {
             tracing::warn!("this node reads the log too slowly: it does not answer until it has caught up");
@@ -426,11 +426,13 @@ impl Applier {
             node: *node,
             name: row.name.clone(),
             address: row.peer.clone(),
+            joined: row.joined,
             joined_ms: row.joined_ms,
             applied: row.applied,
             landed: row.landed,
             leaving: row.leaving,
             is_lander: lander == Some(*node),
+            sessions: self.state.sessions_of(*node),
         };
         self.state.members().map(member).collect()
     }

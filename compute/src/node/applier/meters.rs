@@ -3,11 +3,13 @@
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::node::Config;
-use crate::node::link::{self, Counted};
+use crate::node::link::{self, Counted, Member};
 use crate::node::overlay::OVERLAY_MAX;
+use crate::node::report::{Lag, Leases};
 use crate::port::clock::MonoMs;
 use crate::state::Refusal;
 
+use super::member::Company;
 use super::outcome::refusal_word;
 use super::{Applier, RENEWALS_STAGED_MAX, STAGED_MAX};
 
@@ -17,6 +19,9 @@ pub(super) const SESSIONS: &str = "sessions of this node";
 pub(super) const CHECK_FEED: &str = "health checks that wait to begin";
 /// Checked leases of which the checker may not have heard yet; beyond it no more are registered.
 pub(super) const CHECK_FEED_MAX: usize = 262_144;
+
+/// Of leases.
+const KINDS: [&str; 4] = ["ttl", "stream", "checked", "permanent"];
 
 pub(super) struct Meters {
     changes: Counter,
@@ -43,6 +48,12 @@ pub(super) struct Meters {
     calls: Gauge,
     queues: Queues,
     away: Gauge,
+    members: Gauge,
+    lander: Gauge,
+    isolated: Gauge,
+    lag_frames: Gauge,
+    lag_seconds: Gauge,
+    leases: [Gauge; 4],
 }
 
 /// How much waits where.
@@ -110,6 +121,12 @@ impl Meters {
             calls: gauge!("thuban_calls_waiting"),
             queues: Queues::new(),
             away: gauge!("thuban_log_away"),
+            members: gauge!("thuban_members"),
+            lander: gauge!("thuban_lander"),
+            isolated: gauge!("thuban_isolated"),
+            lag_frames: gauge!("thuban_log_lag_frames"),
+            lag_seconds: gauge!("thuban_log_lag_seconds"),
+            leases: KINDS.map(|kind| gauge!("thuban_leases", "kind" => kind)),
         }
     }
 
@@ -178,5 +195,18 @@ impl Applier {
         queues.staged.set(self.staged.len() as f64);
         queues.staged_renewals.set(self.renewals.len() as f64);
         self.directory.gauge();
+    }
+
+    /// What the members are told of each other, of this one.
+    pub(super) fn gauge_company(&self, members: &[Member], lag: Lag, leases: &Leases) {
+        let (meters, is) = (&self.metrics, |yes: bool| f64::from(u8::from(yes)));
+        // Alone it is no member, and lands what it applies.
+        meters.members.set(members.len().max(1) as f64);
+        meters.lander.set(is(self.company.as_ref().is_none_or(Company::lands)));
+        meters.isolated.set(is(self.isolated().is_some()));
+        meters.lag_frames.set(lag.frames as f64);
+        meters.lag_seconds.set(lag.ms as f64 / 1_000.0);
+        let counts = [leases.ttl, leases.stream, leases.checked, leases.permanent];
+        meters.leases.iter().zip(counts).for_each(|(gauge, count)| gauge.set(count as f64));
     }
 }

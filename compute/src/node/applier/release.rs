@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use crate::error::Error;
-use crate::model::{FreezeScope, Op, Revision};
+use crate::model::{FreezeScope, NodeIncarnation, Op, Revision};
 use crate::node::link::{RELEASES, RELEASES_MAX, Release, overloaded};
 
 use super::{Applier, Item};
@@ -15,10 +15,13 @@ pub(super) struct Releasing {
 }
 
 impl Applier {
-    /// An operator's word: nothing is frozen any more. Nobody repeats it, so it is refused while the log is away.
+    /// An operator's word: what holds back leases of a node is frozen no more. Nobody repeats it, so it is refused while
+    /// the log is away.
     pub(super) fn release_freezes(&mut self, release: Release) {
-        let Release { caller, reply } = release;
-        let freezes: Vec<_> = self.state.freezes().map(|(scope, freeze)| (scope.clone(), freeze.revision)).collect();
+        let Release { caller, node, reply } = release;
+        let node = node.unwrap_or(self.me);
+        let of_node = self.state.freezes().filter(|(scope, _)| self.holds_back(scope, node));
+        let freezes: Vec<_> = of_node.map(|(scope, freeze)| (scope.clone(), freeze.revision)).collect();
         let refusal = if self.away.is_some() {
             Some(Error::LogAway)
         } else if self.releasing.len() >= RELEASES_MAX {
@@ -35,6 +38,15 @@ impl Applier {
         }
         self.releasing.push(Releasing { freezes, reply });
         self.answer_released();
+    }
+
+    /// Whether a freeze is one of leases of `node`: of a service it is one of all nodes. What a node has frozen that is no
+    /// member any more is nobody's, and so everybody's.
+    fn holds_back(&self, scope: &FreezeScope, node: NodeIncarnation) -> bool {
+        match scope {
+            FreezeScope::Service(_) => true,
+            FreezeScope::Node(frozen) => *frozen == node || self.state.member(*frozen).is_none(),
+        }
     }
 
     /// Answers those whose freezes no longer stand.

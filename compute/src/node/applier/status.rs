@@ -3,9 +3,11 @@
 use crate::model::{NodeIncarnation, Position};
 use crate::node::Config;
 use crate::node::link::{Counted, Freezing, NodeStatus, Readiness};
+use crate::node::report::{Lag, Leases};
+use crate::port::clock::MonoMs;
 use crate::state::State;
 
-use super::Applier;
+use super::{Applier, InFlightProgress};
 
 /// The status before the applier runs.
 pub(in crate::node) fn first_status(
@@ -18,10 +20,13 @@ pub(in crate::node) fn first_status(
     NodeStatus {
         name: config.name.clone(),
         node,
+        version: config.version.clone(),
+        addresses: config.addresses.clone(),
         log: log.identity,
         readiness: Readiness::Ready,
         applied: log.watermark,
         landed,
+        lag: Lag::default(),
         time_ms: log.time_ms,
         unlanded: state.unlanded(),
         log_away_ms: None,
@@ -54,11 +59,14 @@ impl Applier {
         // Whether it drains the link knows by itself.
         let readiness = self.unready.clone().map_or(Readiness::Ready, Readiness::NotReady);
         let (me, members, divergences) = (self.me, self.members(), self.divergences());
+        let lag = self.lag(now);
+        self.gauge_company(&members, lag, &counted.leases);
         self.ends.link.put_status(|status| {
             status.node = me;
             status.readiness = readiness;
             status.applied = log.watermark;
             status.landed = self.landed;
+            status.lag = lag;
             status.time_ms = log.time_ms;
             status.unlanded = self.unlanded();
             status.log_away_ms = self.away.map(|away| now - away.since);
@@ -70,6 +78,18 @@ impl Applier {
             status.freezes = freezes;
             status.counted = counted;
         });
+    }
+
+    /// By this node's own newest frame in the log.
+    fn lag(&self, now: MonoMs) -> Lag {
+        let in_flight = self.in_flight.as_ref();
+        let unseen = in_flight.and_then(|f| match f.progress {
+            InFlightProgress::Appended { at } => Some((at.offset(), f.since)),
+            InFlightProgress::Appending(_) | InFlightProgress::Unknown { .. } => None,
+        });
+        let frames = unseen.map_or(0, |(at, _)| at.saturating_sub(self.state.position().offset()));
+        let since = self.away.map(|away| away.since).or(unseen.map(|(_, since)| since));
+        Lag { frames, ms: since.map_or(0, |since| now.saturating_sub(since)) }
     }
 
     /// Rows that the store does not have yet, those on their way there too.
@@ -84,11 +104,14 @@ impl Applier {
             services: self.state.service_count(),
             instances: self.state.instance_count(),
             sessions: self.state.session_count(),
-            leases_ttl: leases.ttl,
-            leases_stream: leases.stream,
-            leases_checked: leases.checked,
-            leases_permanent: leases.permanent,
             suspects: self.state.suspicions().count(),
+            leases: Leases {
+                ttl: leases.ttl,
+                stream: leases.stream,
+                checked: leases.checked,
+                permanent: leases.permanent,
+                suspects: leases.suspects + leases.unhealthy,
+            },
             overlay: self.overlay.len(),
         }
     }

@@ -72,10 +72,10 @@ fn a_node_that_is_just_writing_its_status_is_still_asked() {
 async fn operators_do_not_queue_for_ever() {
     let (link, _lanes) = link();
     let caller = Caller { author: crate::model::Author::new("somebody", "test"), is_operator: true };
-    let mut waiting: Vec<_> = (0..RELEASES_MAX).map(|_| Box::pin(link.release_freezes(&caller))).collect();
+    let mut waiting: Vec<_> = (0..RELEASES_MAX).map(|_| Box::pin(link.release_freezes(&caller, None))).collect();
     for one in &mut waiting {
         assert!(futures::poll!(one).is_pending());
     }
-    let shed = link.release_freezes(&caller).await;
+    let shed = link.release_freezes(&caller, None).await;
     assert!(matches!(shed, Err(Error::Overloaded { limit: RELEASES, .. })), "{shed:?}");
 }

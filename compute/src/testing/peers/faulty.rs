@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::model::{NodeIncarnation, ServiceKey};
+use crate::node::Report;
 use crate::port::Chance;
 use crate::port::peers::{Age, PeerError, Peers, Reply};
 use crate::watch::Subscription;
@@ -128,6 +129,10 @@ impl Peers for FaultyPeers {
 
     async fn ask(&self, node: NodeIncarnation) -> Result<Reply, PeerError> {
         call!(self, self.inner.ask(node))
+    }
+
+    async fn report(&self, node: NodeIncarnation) -> Result<Report, PeerError> {
+        call!(self, self.inner.report(node))
     }
 
     async fn subscribers(&self, node: NodeIncarnation, service: &ServiceKey) -> Result<Vec<Subscription>, PeerError> {

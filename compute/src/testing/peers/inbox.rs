@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 use crate::model::{LogIdentity, NodeIncarnation, Position, ServiceKey};
+use crate::node::Report;
 use crate::port::peers::{Age, Host, Reply};
 use crate::watch::Subscription;
 
@@ -28,6 +29,7 @@ pub struct InboxHost {
 
 struct Answers {
     reply: Reply,
+    report: Report,
     watched: BTreeMap<ServiceKey, Vec<Subscription>>,
 }
 
@@ -37,13 +39,17 @@ impl InboxHost {
         let (told, inbox) = mpsc::unbounded_channel();
         let log = LogIdentity([7; 16]);
         let reply = Reply { node, log, applied: Position::ZERO, landed: Position::ZERO };
-        let answers = Mutex::new(Answers { reply, watched: BTreeMap::new() });
+        let answers = Mutex::new(Answers { reply, report: Report::default(), watched: BTreeMap::new() });
         (Arc::new(Self { told, answers }), inbox)
     }
 
     /// Answers so from now on; with another `node` it is another one at the same address.
     pub fn set_reply(&self, reply: Reply) {
         self.answers().reply = reply;
+    }
+
+    pub fn set_report(&self, report: Report) {
+        self.answers().report = report;
     }
 
     pub fn set_subscribers(&self, service: ServiceKey, subscriptions: Vec<Subscription>) {
@@ -71,6 +77,10 @@ impl Host for InboxHost {
 
     fn hand_over(&self, from: NodeIncarnation, ages: Vec<Age>) {
         self.tell(Delivery::HandOver { from, ages });
+    }
+
+    fn report(&self) -> Report {
+        self.answers().report.clone()
     }
 
     fn subscribers(&self, service: &ServiceKey) -> Vec<Subscription> {

@@ -59,13 +59,14 @@ type Outcome = Result<(), String>;
 
 /// Runs every rule, each on nodes of its own.
 pub async fn suite(site: &dyn Site) -> Result<(), Violation> {
-    let rules: [(&'static str, BoxFuture<'_, Outcome>); 12] = [
+    let rules: [(&'static str, BoxFuture<'_, Outcome>); 13] = [
         ("the other nodes are reachable, and oneself is not", Box::pin(ends::reachable(site))),
         ("what one is told is what the other said, in order", Box::pin(telling::delivery(site))),
         ("a call of many ages arrives whole", Box::pin(telling::many(site))),
         ("a node nobody knows is unknown, oneself too", Box::pin(ends::unknown(site))),
         ("who is not known is not called", Box::pin(ends::known(site))),
         ("a node answers how far it is", Box::pin(answers::ask(site))),
+        ("a node tells of itself", Box::pin(answers::report(site))),
         ("a node names its subscribers", Box::pin(answers::subscribers(site))),
         ("a node is told to drain", Box::pin(answers::drain(site))),
         ("another node at the same address is not believed", Box::pin(answers::another(site))),

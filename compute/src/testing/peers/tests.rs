@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::suite::{Member, Site, suite};
 use super::{CallFault, Delivery, FaultyPeers, Inbox, InboxHost, MemoryNetwork, MemoryPeers, PeerRates};
 use crate::model::{InstanceKey, NodeIncarnation, Position, ServiceKey};
+use crate::node::Report;
 use crate::port::Peers;
 use crate::port::peers::{Age, PeerError, Reply};
 use crate::testing::SeededChance;
@@ -71,6 +72,7 @@ async fn the_suite_sees_planted_bugs() {
         (Bug::Muddles, "a call of many ages arrives whole"),
         (Bug::ForgetsNobody, "who is not known is not called"),
         (Bug::AnswersFromBefore, "a node answers how far it is"),
+        (Bug::ForgetsWhy, "a node tells of itself"),
         (Bug::CutsSubscribers, "a node names its subscribers"),
         (Bug::NeverDrains, "a node is told to drain"),
         (Bug::KeepsItsName, "a node that was renamed says so"),
@@ -91,6 +93,7 @@ enum Bug {
     /// Gives the first answer again.
     AnswersFromBefore,
     CutsSubscribers,
+    ForgetsWhy,
     NeverDrains,
     KeepsItsName,
     /// Waits for an answer for ever.
@@ -140,6 +143,11 @@ impl Peers for Buggy {
         let reply = self.hang(self.inner.ask(node).await).await?;
         let first = *self.first.lock().unwrap().reply.get_or_insert(reply);
         Ok(if self.bug == Bug::AnswersFromBefore { first } else { reply })
+    }
+
+    async fn report(&self, node: NodeIncarnation) -> Result<Report, PeerError> {
+        let report = self.inner.report(node).await?;
+        Ok(if self.bug == Bug::ForgetsWhy { Report { store_error: None, ..report } } else { report })
     }
 
     async fn subscribers(&self, node: NodeIncarnation, service: &ServiceKey) -> Result<Vec<Subscription>, PeerError> {

@@ -5,7 +5,7 @@ use compute::model::{LogIdentity, NodeIncarnation, Op, ServiceKey};
 use compute::node::{Config, Node, Parts};
 use compute::port::{ChangeLog, PresenceStore};
 use compute::testing::change_log::{FaultyLog, MemoryLog, Stall};
-use compute::testing::peers::MemoryNetwork;
+use compute::testing::peers::{FaultyPeers, MemoryNetwork};
 use compute::testing::store::{FaultyStore, MemoryStore};
 use compute::testing::{ManualClock, SeededChance};
 
@@ -27,6 +27,7 @@ pub(super) struct Seat {
     pub(super) name: String,
     pub(super) log: Arc<FaultyLog>,
     pub(super) store: Arc<FaultyStore<MemoryStore>>,
+    pub(super) peers: Arc<FaultyPeers>,
 }
 
 impl Seat {
@@ -71,19 +72,20 @@ impl Company {
         let log = FaultyLog::over(self.log.clone());
         let chance = SeededChance::new(self.started);
         let store = FaultyStore::new(self.store.clone(), self.world.clock.clone(), chance.clone());
+        let peers = FaultyPeers::over(self.network.enter(name));
         let parts = Parts {
             store: store.clone() as Arc<dyn PresenceStore>,
             log: log.clone() as Arc<dyn ChangeLog>,
             clock: self.world.clock.clone(),
             chance,
             prober: Arc::new(AllWell),
-            peers: Some(self.network.enter(name)),
+            peers: Some(peers.clone()),
             journal: None,
         };
         let config = Config { name: name.into(), peer_address: name.into(), ..Config::default() };
         let node = self.world.drive(compute::node::start(parts, config)).await.expect("the node starts");
         self.network.serve(name, Arc::new(node.registry()));
-        let seat = Seat { node, name: name.to_owned(), log, store };
+        let seat = Seat { node, name: name.to_owned(), log, store, peers };
         let me = seat.incarnation();
         let registry = seat.registry();
         self.until("it is a member", || registry.status().members.iter().any(|member| member.node == me)).await;

@@ -27,7 +27,7 @@ fn healthy(registry: &Registry) -> usize {
 }
 
 fn owned(seat: &Seat) -> usize {
-    seat.registry().status().counted.leases_ttl
+    seat.registry().status().counted.leases.ttl
 }
 
 #[tokio::test]

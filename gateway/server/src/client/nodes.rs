@@ -1,18 +1,26 @@
 use clap::Args;
 use http::Method;
+use serde_json::Value;
 
 use super::Reach;
 use super::failure::Failure;
 use super::json;
-use super::output::Column;
+use super::output::{Column, cell};
 use super::target::Place;
 
 const COLUMNS: &[Column] = &[
     ("NODE", "/name"),
     ("STATE", "/state"),
     ("APPLIED", "/applied_revision"),
+    ("LAG", "/lag_frames"),
     ("LAG_MS", "/lag_ms"),
     ("LANDER", "/lander"),
+    ("UNLANDED", "/unlanded"),
+    ("OVERLAY", "/overlay"),
+    ("TTL", "/leases/ttl"),
+    ("STREAM", "/leases/stream"),
+    ("CHECKED", "/leases/checked"),
+    ("SESSIONS", "/sessions"),
     ("HTTP", "/addresses/http"),
     ("GRPC", "/addresses/grpc"),
     ("DETAIL", "/detail"),
@@ -27,7 +35,12 @@ pub(crate) struct Nodes {
 impl Nodes {
     pub(super) async fn run(&self) -> Result<(), Failure> {
         let found = self.reach.node()?.get(&Place::new(&["v1", "nodes"])).await?;
-        self.reach.output().items(&found, COLUMNS)
+        self.reach.output().items(&found, COLUMNS)?;
+        let silent = found.get("unanswered").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        for name in silent.iter().filter_map(Value::as_str) {
+            eprintln!("{} did not answer: shown is what the log knows of it", cell(name));
+        }
+        Ok(())
     }
 }
 
@@ -50,7 +63,7 @@ until it is stopped.
 
 Examples:
   thuban drain
-  thuban drain node-2 --server http://node-2:7800")]
+  thuban drain node-2")]
 pub(crate) struct Drain {
     /// Name or incarnation of the node; without it the one that is asked
     name: Option<String>,

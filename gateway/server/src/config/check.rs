@@ -350,7 +350,7 @@ impl Checking<'_> {
             unlanded_max: unlanded_max?,
             probes_max: probes_max?,
             sessions_max: sessions_max?,
-            peer_address: "".into(),
+            ..compute::node::Config::default()
         })
     }
 

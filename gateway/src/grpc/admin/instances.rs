@@ -1,6 +1,7 @@
 use compute::command::{Answer as Said, Command, KeptOverride};
 use compute::error::What;
 use compute::model::{InstanceId, InstanceKey, OperatorPatch, Revision, Set};
+use compute::registry::Watching;
 use compute::watch::Subscription;
 use compute::{Error, Registry};
 use prost_types::Timestamp;
@@ -12,7 +13,7 @@ use crate::error::{Code, Problem};
 use crate::etag::Etag;
 use crate::grpc::call::Answered;
 use crate::grpc::convert;
-use crate::listing;
+use crate::listing::{self, Spread};
 
 /// What a patch may clear.
 const CLEARABLE: &str = "isolated, weight, note, expires_at, keep_ms, each at most once and not set beside it";
@@ -96,11 +97,13 @@ impl Admin<'_> {
         self.call.identity.may(Verb::Read, &key.namespace)?;
         let limit = limit(asked.limit)?;
         let start = cursor(&asked.cursor)?;
-        let admin = self.caught_up(asked.min_revision.as_deref()).await?;
-        let (shown, next_cursor) = listing::subscribers(admin.registry(), &key, start, limit)?;
-        let node = admin.shared.node_name();
-        let items = shown.iter().map(|subscription| subscriber(subscription, &node)).collect();
-        let reply = pb::ListSubscribersReply { items, next_cursor: next_cursor.unwrap_or_default() };
+        let admin = self.caught_up(asked.min_revision.as_deref()).await?.with_time_for_others()?;
+        let Spread { items, next, unanswered } = listing::subscribers(admin.registry(), &key, start, limit).await?;
+        let reply = pb::ListSubscribersReply {
+            items: items.iter().map(subscriber).collect(),
+            next_cursor: next.unwrap_or_default(),
+            unanswered: unanswered.iter().map(|name| name.as_ref().to_owned()).collect(),
+        };
         Ok(Answered::of(&reply).at(admin.revision(), 0))
     }
 
@@ -175,13 +178,13 @@ fn kept_override(kept: &KeptOverride) -> pb::KeptOverride {
     }
 }
 
-fn subscriber(subscription: &Subscription, node: &str) -> pb::Subscriber {
+fn subscriber(Watching { node, subscription }: &Watching) -> pb::Subscriber {
     let Subscription { subscriber, sent, acknowledged } = subscription;
     pb::Subscriber {
         client: subscriber.name.as_ref().to_owned(),
         address: subscriber.address.map_or_else(String::new, |address| address.to_string()),
         door: subscriber.door.as_ref().to_owned(),
-        node: node.to_owned(),
+        node: node.as_ref().to_owned(),
         sent_revision: convert::token(*sent),
         acknowledged_revision: acknowledged.map_or_else(String::new, |revision| revision.to_string()),
     }

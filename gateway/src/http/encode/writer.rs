@@ -43,6 +43,10 @@ impl Json {
         self.between(b'[', b']', write);
     }
 
+    pub(crate) fn texts<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a str>) {
+        self.list(name, |json| values.for_each(|value| json.element(|json| json.value(value))));
+    }
+
     /// One value of a list.
     pub(crate) fn element(&mut self, write: impl FnOnce(&mut Self)) {
         self.comma();

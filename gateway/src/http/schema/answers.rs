@@ -3,7 +3,7 @@ use compute::model::limits::{
 };
 use serde_json::{Value, json};
 
-use super::{define_shapes, object, page_of, reference};
+use super::{define_shapes, object, page_of, reference, spread_of};
 use crate::error::Code;
 
 fn text() -> Value {
@@ -16,6 +16,10 @@ fn nullable_text() -> Value {
 
 fn count() -> Value {
     json!({ "type": "integer", "minimum": 0 })
+}
+
+fn nullable_count() -> Value {
+    json!({ "type": ["integer", "null"], "minimum": 0 })
 }
 
 fn flag() -> Value {
@@ -154,15 +158,16 @@ fn status_properties() -> Value {
         "node": text(), "incarnation": text(), "version": text(),
         "state": reference("State"), "detail": nullable_text(),
         "doors": list_of("Door"),
-        "log": object(&["identity", "generation", "applied_revision", "time", "away_ms"], json!({
+        "log": object(&["identity", "generation", "applied_revision", "time", "away_ms", "lag_frames", "lag_ms"], json!({
             "identity": text(), "generation": count(), "applied_revision": text(), "time": time(),
-            "away_ms": { "type": ["integer", "null"], "minimum": 0 },
+            "away_ms": nullable_count(), "lag_frames": count(), "lag_ms": count(),
         })),
         "store": object(&["landed_revision", "unlanded", "error"], json!({
             "landed_revision": text(), "unlanded": count(), "error": nullable_text(),
         })),
         "overlay": count(), "namespaces": count(), "services": count(), "instances": count(), "sessions": count(),
-        "leases": reference("LeaseCounts"), "freezes": list_of("Freeze"), "holding": nullable_text(),
+        "leases": reference("LeaseCounts"), "freezes": list_of("Freeze"),
+        "holding": nullable_text(), "isolated": nullable_text(),
     })
 }
 
@@ -198,11 +203,11 @@ define_shapes! {
         }),
     );
     Overrides = page_of("Override");
-    Subscribers = page_of("Subscriber");
-    Nodes = page_of("Node");
+    Subscribers = spread_of("Subscriber");
+    Nodes = spread_of("Node");
     Status = object(
         &["node", "incarnation", "version", "state", "detail", "doors", "log", "store", "overlay", "namespaces",
-            "services", "instances", "sessions", "leases", "freezes", "holding"],
+            "services", "instances", "sessions", "leases", "freezes", "holding", "isolated"],
         status_properties(),
     );
     Drained = object(&["state"], json!({ "state": reference("State") }));
@@ -310,38 +315,29 @@ fn watch_change() -> Value {
 
 fn subscriber() -> Value {
     object(
-        &["client", "door", "address", "sent_revision", "acknowledged_revision"],
+        &["client", "door", "address", "node", "sent_revision", "acknowledged_revision"],
         json!({
-            "client": text(), "door": text(), "address": nullable_text(),
+            "client": text(), "door": text(), "address": nullable_text(), "node": text(),
             "sent_revision": revision(), "acknowledged_revision": revision(),
         }),
     )
 }
 
+/// What the log shows of it, and behind that what it alone knows: `null` where it did not answer.
 fn node() -> Value {
-    object(
-        &[
-            "name",
-            "incarnation",
-            "state",
-            "detail",
-            "addresses",
-            "applied_revision",
-            "lag_frames",
-            "lag_ms",
-            "lander",
-            "answering",
-            "leases",
-            "freezes",
-            "holding",
-        ],
-        json!({
-            "name": text(), "incarnation": text(), "state": reference("State"), "detail": nullable_text(),
-            "addresses": texts(), "applied_revision": text(), "lag_frames": count(), "lag_ms": count(),
-            "lander": flag(), "answering": flag(), "leases": reference("LeaseCounts"),
-            "freezes": list_of("Freeze"), "holding": nullable_text(),
-        }),
-    )
+    let leases = json!({ "oneOf": [reference("LeaseCounts"), { "type": "null" }] });
+    let properties = json!({
+        "name": text(), "incarnation": text(), "state": reference("State"), "detail": nullable_text(),
+        "lander": flag(), "answering": flag(), "answered": flag(), "joined_at": nullable_time(),
+        "applied_revision": text(), "lag_frames": count(), "landed_revision": text(), "landing_lag_frames": count(),
+        "sessions": count(), "freezes": list_of("Freeze"),
+        "version": nullable_text(), "addresses": texts(), "lag_ms": nullable_count(),
+        "log_away_ms": nullable_count(), "store_error": nullable_text(), "unlanded": nullable_count(),
+        "overlay": nullable_count(), "leases": leases, "isolated": nullable_text(), "holding": nullable_text(),
+    });
+    let names: Vec<_> = properties.as_object().into_iter().flat_map(|all| all.keys().cloned()).collect();
+    let required: Vec<_> = names.iter().map(String::as_str).collect();
+    object(&required, properties)
 }
 
 pub(super) fn parts() -> Vec<(&'static str, Value)> {
@@ -370,7 +366,13 @@ pub(super) fn parts() -> Vec<(&'static str, Value)> {
                 "description": "How far a write had come when it was answered; given when that is less than was asked",
             }),
         ),
-        ("State", json!({ "type": "string", "enum": ["ready", "not_ready", "draining"] })),
+        (
+            "State",
+            json!({
+                "type": "string", "enum": ["ready", "not_ready", "draining", "unknown"],
+                "description": "unknown: another node that did not answer",
+            }),
+        ),
         ("Operator", operator()),
         ("Lease", lease()),
         ("LeaseCounts", object(&["ttl", "stream", "checked", "permanent", "suspects"], counts)),

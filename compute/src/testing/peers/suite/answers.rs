@@ -6,6 +6,7 @@ use super::super::Delivery;
 use super::telling::told;
 use super::{Outcome, Site, acquainted, ages};
 use crate::model::{LogIdentity, NodeIncarnation, Position, ServiceKey};
+use crate::node::{Lag, Leases, Readiness, Report};
 use crate::port::peers::{Host as _, PeerError, Reply};
 use crate::watch::{Subscriber, Subscription};
 
@@ -25,6 +26,34 @@ pub(super) async fn ask(site: &dyn Site) -> Outcome {
         let answered = one.peers.ask(member.node).await.map_err(|e| e.to_string())?;
         if answered != reply {
             return Err(format!("answered was {answered:?}, the node is at {reply:?}"));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn report(site: &dyn Site) -> Outcome {
+    let [one, two, three] = acquainted(site).await?;
+    let whole = Report {
+        version: "1.2.3".into(),
+        addresses: vec![("grpc".into(), "10.0.0.2:7801".into()), ("http".into(), "[fd00::2]:7800".into())],
+        readiness: Readiness::NotReady("it is behind".to_owned()),
+        isolated: Some("it hears nobody".to_owned()),
+        holding: Some("the log is away".to_owned()),
+        log_away_ms: Some(0),
+        store_error: Some("no route".to_owned()),
+        applied: position(3, 1 << 30),
+        landed: position(3, 7),
+        lag: Lag { frames: 9, ms: u64::MAX },
+        unlanded: 1 << 40,
+        overlay: 3,
+        leases: Leases { ttl: 1, stream: 2, checked: 3, permanent: 4, suspects: 5 },
+    };
+    let draining = Report { readiness: Readiness::Draining, ..Report::default() };
+    for (member, there) in [(&two, whole), (&three, draining)] {
+        member.host.set_report(there.clone());
+        let told = one.peers.report(member.node).await.map_err(|e| e.to_string())?;
+        if told != there {
+            return Err(format!("told was {told:?}, the node has {there:?}"));
         }
     }
     Ok(())
@@ -67,6 +96,7 @@ pub(super) async fn another(site: &dyn Site) -> Outcome {
     let watched = ServiceKey::new("default", "orders").expect("within the limits");
     let calls = [
         asked,
+        one.peers.report(two.node).await.map(drop),
         one.peers.subscribers(two.node, &watched).await.map(drop),
         one.peers.drain(two.node).await,
         one.peers.heartbeats(two.node, ages(1, 1)).await,

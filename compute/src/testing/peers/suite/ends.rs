@@ -39,6 +39,7 @@ async fn is_unknown(member: &Member, node: NodeIncarnation) -> Outcome {
     let watched = ServiceKey::new("default", "orders").expect("within the limits");
     let calls = [
         member.peers.ask(node).await.map(drop),
+        member.peers.report(node).await.map(drop),
         member.peers.subscribers(node, &watched).await.map(drop),
         member.peers.drain(node).await,
         member.peers.heartbeats(node, ages(1, 1)).await,
@@ -69,6 +70,7 @@ pub(super) async fn silent(site: &dyn Site) -> Outcome {
     let calls = async {
         [
             ("ask", in_time(one.peers.ask(two.node)).await),
+            ("report", in_time(one.peers.report(two.node)).await),
             ("subscribers", in_time(one.peers.subscribers(two.node, &watched)).await),
             ("drain", in_time(one.peers.drain(two.node)).await),
             ("heartbeats", in_time(one.peers.heartbeats(two.node, ages(1, 1))).await),
