@@ -113,7 +113,7 @@ pub(super) const KEYS: &[Key] = &[
         "Hints between nodes (UDP); opened only with a kafka: log; port 0 picks a free one"),
     key("advertise", Kind::Text, Preset::Unset("the address of the listener"), ADDRESSES,
         "Host by which other nodes reach this one; of use only with a kafka: log"),
-    key("join", Kind::List, Preset::Unset("what the log shows"), ADDRESSES,
+    key("join", Kind::List, Preset::Unset("nobody: members are found in the log, and gossip waits to be spoken to"), ADDRESSES,
         "Gossip addresses of some nodes of the cluster, as a hint; needs a kafka: log"),
     key("cluster_secret_file", Kind::Path, Preset::Unset("none; needed with a kafka: log"), CALLERS,
         "File with the secret that the nodes of a cluster share: a node without it is refused by the others"),
