@@ -118,9 +118,10 @@ struct InFlight {
 
 enum InFlightProgress {
     Appending(BoxFuture<Result<Position, AppendError>>),
-    /// It is in the log; the log has not shown it yet.
+    /// It is in the log, at this position, as it is known since then; the log has not shown it yet.
     Appended {
         at: Position,
+        known_since: MonoMs,
     },
     /// It may be in the log; it is appended again, under the same origins, until it is seen.
     Unknown {

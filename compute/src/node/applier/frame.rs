@@ -349,7 +349,7 @@ impl Applier {
         match result {
             Ok(at) => {
                 self.metrics.appended(self.clock.mono_us() - in_flight.since_us);
-                in_flight.progress = InFlightProgress::Appended { at };
+                in_flight.progress = InFlightProgress::Appended { at, known_since: now };
                 self.log_is_back(now);
             }
             Err(AppendError::Refused(why)) => {

@@ -380,8 +380,12 @@ impl Applier {
         if self.company.is_none() {
             return;
         }
-        let unseen = self.in_flight.as_ref().filter(|f| matches!(f.progress, InFlightProgress::Appended { .. }));
-        let is_behind = unseen.is_some_and(|f| now >= f.since + BEHIND_MS);
+        // Not since it was handed over: a log that stood still shows nothing, and nobody is behind it.
+        let unseen = match self.in_flight.as_ref().map(|f| &f.progress) {
+            Some(InFlightProgress::Appended { known_since, .. }) => Some(*known_since),
+            _ => None,
+        };
+        let is_behind = unseen.is_some_and(|since| now >= since + BEHIND_MS);
         if is_behind && self.unready.is_none() {
             tracing::warn!("this node reads the log too slowly: it does not answer until it has caught up");
             self.expiry.hold(Hold::NotReady);

@@ -84,7 +84,7 @@ impl Applier {
     fn lag(&self, now: MonoMs) -> Lag {
         let in_flight = self.in_flight.as_ref();
         let unseen = in_flight.and_then(|f| match f.progress {
-            InFlightProgress::Appended { at } => Some((at.offset(), f.since)),
+            InFlightProgress::Appended { at, known_since } => Some((at.offset(), known_since)),
             InFlightProgress::Appending(_) | InFlightProgress::Unknown { .. } => None,
         });
         let frames = unseen.map_or(0, |(at, _)| at.saturating_sub(self.state.position().offset()));

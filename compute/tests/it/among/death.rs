@@ -1,6 +1,8 @@
 //! Nodes that die, stand still, or are cut off.
 
 use compute::model::InstanceKey;
+use compute::node::Readiness;
+use compute::testing::change_log::Stall;
 
 use crate::among::company::{Company, Seat, health};
 use crate::world::{key, must, provider, register, service, somebody, ttl};
@@ -87,6 +89,30 @@ async fn a_node_that_stood_still_comes_back_as_another_one_and_removes_nobody() 
             assert_eq!(is_healthy(&a, at), Some(true));
         }
     }
+}
+
+/// What is appended to it when it goes on was handed over long ago, and nobody could have read it before.
+#[tokio::test]
+async fn nobody_is_behind_a_log_that_stood_still() {
+    let (company, seats) = Company::three().await;
+    for seat in &seats {
+        seat.freeze();
+    }
+    company.world.pass(8_000).await;
+    for seat in &seats {
+        seat.log.release(Stall::Append);
+    }
+    company.world.pass(1_000).await;
+    for seat in &seats {
+        assert_eq!(seat.registry().readiness(), Readiness::Ready);
+    }
+    company.world.pass(6_000).await;
+    for seat in &seats {
+        assert!(matches!(seat.registry().readiness(), Readiness::NotReady(_)), "it reads nothing of what is there");
+        seat.thaw();
+    }
+    let all_ready = || seats.iter().all(|seat| seat.registry().readiness() == Readiness::Ready);
+    company.until("all have caught up", all_ready).await;
 }
 
 /// It can't say so to anybody: it does not promise what it can't keep.
