@@ -8,15 +8,32 @@ Prints one line on standard output once everything answers, and nothing more:
 What it is doing goes to standard error. A node that dies is started again after 5 s, as systemd or Kubernetes would.
 Ctrl-C (or SIGTERM) stops all of it within 30 s. Everything it writes is in one directory, which is removed at the end
 unless --keep is given.
+
+With --until-eof it takes orders, a line each, on standard input, and answers each with `ok ...` or `refused ...`:
+
+    pid NAME                    of node1, node2, ..., kafka, store or lb
+    signal NAME KILL|STOP|...   a node that dies of it is started again after 5 s
+    down NAME                   kill -9, and it stays down
+    start NAME [VARIABLE=VALUE ...]   again, with more in its environment; Kafka and MariaDB answer when this does
+    wipe NAME                   of one that is down: what it wrote is gone
+    trim                        deletes every record of the topic, as an operator might
+    rows STATEMENT              of the store, as JSON
+
+With --links every node reaches Kafka, MariaDB and the other nodes at addresses of its own, 127.0.1.N, that nobody listens
+on: before the nodes start, `cluster links NODE.PART=PORT ...` says which, and a line is awaited. Whoever started this then
+forwards 127.0.1.N:PORT to 127.0.0.1:PORT, and may cut or slow each link. PART is log, store, peer (what others call), and
+gossip (UDP).
 """
 
 import argparse
+import json
 import os
 import pathlib
 import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,6 +43,7 @@ import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 TREE = HERE.parent.parent
+TOPIC = "thuban"
 RESTART_AFTER = 5.0
 STOP_WITHIN = 25.0
 
@@ -122,12 +140,25 @@ class MariaDb:
         self.process = None
 
     def start(self):
+        if not self.data.exists():
+            self.install()
+        self.launch()
+        sql = (
+            "CREATE DATABASE IF NOT EXISTS thuban; "
+            f"CREATE USER IF NOT EXISTS thuban@'127.0.0.1' IDENTIFIED BY '{self.password}'; "
+            "GRANT ALL ON thuban.* TO thuban@'127.0.0.1'"
+        )
+        self.rows(sql)
+
+    def install(self):
         install = program("mariadb-install-db")
         subprocess.run(
             [install, "--no-defaults", f"--datadir={self.data}", "--auth-root-authentication-method=normal",
              "--skip-test-db", *self.user],
             check=True, stdout=open(self.root / "install.log", "wb"), stderr=subprocess.STDOUT, env=self.env,
         )
+
+    def launch(self):
         server = program("mariadbd")
         command = [
             server, "--no-defaults", f"--datadir={self.data}", f"--socket={self.sock}",
@@ -137,13 +168,14 @@ class MariaDb:
         ]
         self.process = Process("mariadb", command, self.root / "out.log", self.env).start()
         until("MariaDB", self.is_up, 60)
-        client = program("mariadb")
-        sql = (
-            "CREATE DATABASE thuban; "
-            f"CREATE USER thuban@'127.0.0.1' IDENTIFIED BY '{self.password}'; "
-            "GRANT ALL ON thuban.* TO thuban@'127.0.0.1'"
-        )
-        subprocess.run([client, "--no-defaults", f"--socket={self.sock}", "-uroot", "-e", sql], check=True)
+
+    def rows(self, sql):
+        client = [program("mariadb"), "--no-defaults", f"--socket={self.sock}", "-uroot", "-N", "-B", "-e", sql]
+        said = subprocess.run(client, check=True, capture_output=True, text=True, errors="replace", timeout=20).stdout
+        return [line.split("\t") for line in said.splitlines()]
+
+    def wipe(self):
+        shutil.rmtree(self.data)
 
     def is_up(self):
         admin = program("mariadb-admin")
@@ -153,8 +185,8 @@ class MariaDb:
     def address(self):
         return f"127.0.0.1:{self.port}"
 
-    def url(self):
-        return f"mysql://thuban:{self.password}@127.0.0.1:{self.port}/thuban"
+    def url(self, host="127.0.0.1"):
+        return f"mysql://thuban:{self.password}@{host}:{self.port}/thuban"
 
 
 class Kafka:
@@ -163,21 +195,32 @@ class Kafka:
         '<Loggers><Root level="INFO"><AppenderRef ref="C"/></Root></Loggers></Configuration>'
     )
 
-    def __init__(self, root):
+    def __init__(self, root, links):
+        """links: for how many nodes it has a listener of their own, which it names to them as 127.0.1.N."""
         self.root = root / "kafka"
         self.root.mkdir()
-        self.port, self.control = free_ports(2)
+        self.port, self.control, *self.linked = free_ports(2 + links)
         self.jars = TREE / ".tools" / "kafka" / "lib"
         self.process = None
 
     def start(self):
+        if not (self.root / "data").exists():
+            self.configure()
+            self.format()
+        self.launch()
+
+    def configure(self):
         listeners = f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.control}"
+        linked = list(enumerate(self.linked, 1))
+        advertised = listeners + "".join(f",NODE{n}://127.0.1.{n}:{port}" for n, port in linked)
+        listeners += "".join(f",NODE{n}://127.0.0.1:{port}" for n, port in linked)
+        protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT" + "".join(f",NODE{n}:PLAINTEXT" for n, _ in linked)
         lines = [
             "process.roles=broker,controller", "node.id=1", f"log.dirs={self.root / 'data'}",
-            "auto.create.topics.enable=false", f"listeners={listeners}", f"advertised.listeners={listeners}",
+            "auto.create.topics.enable=false", f"listeners={listeners}", f"advertised.listeners={advertised}",
             f"controller.quorum.bootstrap.servers=127.0.0.1:{self.control}",
             "controller.listener.names=CONTROLLER", "inter.broker.listener.name=PLAINTEXT",
-            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            f"listener.security.protocol.map={protocols}",
             "default.replication.factor=1", "min.insync.replicas=1", "offsets.topic.replication.factor=1",
             "offsets.topic.num.partitions=1", "num.network.threads=2", "num.io.threads=2",
             "log.segment.bytes=67108864", "log.cleaner.dedupe.buffer.size=16777216",
@@ -185,14 +228,36 @@ class Kafka:
         ]
         (self.root / "server.properties").write_text("\n".join(lines) + "\n")
         (self.root / "log4j2.xml").write_text(self.LOGGING)
-        self.format()
+
+    def launch(self):
         java = [
             program("java"), "-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
             f"-Dlog4j2.configurationFile={self.root / 'log4j2.xml'}", "-cp", f"{self.jars}/*", "kafka.Kafka",
             str(self.root / "server.properties"),
         ]
-        self.process = Process("kafka", java, self.root / "out.log").start()
-        until("Kafka", lambda: "Kafka Server started" in (self.root / "out.log").read_text(errors="replace"), 120)
+        log = self.root / "out.log"
+        before = log.stat().st_size if log.exists() else 0
+        self.process = Process("kafka", java, log).start()
+        until("Kafka", lambda: b"Kafka Server started" in log.read_bytes()[before:], 120)
+
+    def wipe(self):
+        shutil.rmtree(self.root / "data")
+
+    def trim(self):
+        """DeleteRecords (version 1) of everything in the topic's one partition."""
+        text = lambda value: struct.pack(">h", len(value)) + value.encode()
+        body = struct.pack(">i", 1) + text(TOPIC) + struct.pack(">iiqi", 1, 0, -1, 10_000)
+        request = struct.pack(">hhi", 21, 1, 1) + text("cluster") + body
+        with socket.create_connection(("127.0.0.1", self.port), 12) as broker:
+            broker.sendall(struct.pack(">i", len(request)) + request)
+            answer = broker.makefile("rb")
+            (size,) = struct.unpack(">i", answer.read(4))
+            said = answer.read(size)
+        # Behind the correlation, the throttle, the count of topics, the name and the count of partitions.
+        _, low, error = struct.unpack_from(">iqh", said, 4 + 4 + 4 + 2 + len(TOPIC) + 4)
+        if error:
+            raise RuntimeError(f"Kafka refuses with error {error}")
+        return low
 
     def format(self):
         tool = [
@@ -221,9 +286,13 @@ class Node:
             "--cluster-secret-file", str(secret), *extra,
         ]
         self.process = None
+        self.is_held, self.turn = False, threading.Lock()
 
-    def start(self):
-        self.process = Process(self.name, self.command, self.root / "out.log", self.env).start()
+    def start(self, more=()):
+        self.process = Process(self.name, self.command, self.root / "out.log", {**self.env, **dict(more)}).start()
+
+    def wipe(self):
+        shutil.rmtree(self.root / "data", ignore_errors=True)
 
     def is_ready(self):
         try:
@@ -235,12 +304,83 @@ class Node:
     def watch(self, stopping):
         """Starts it again 5 s after it died."""
         while not stopping.wait(0.2):
-            if self.process.is_alive():
+            if self.is_held or self.process.is_alive():
                 continue
             say(f"{self.name} ended with {self.process.child.returncode}; it is started again in {RESTART_AFTER:.0f} s")
             if stopping.wait(RESTART_AFTER):
                 return
-            self.start()
+            with self.turn:
+                if not self.is_held and not self.process.is_alive():
+                    self.start()
+
+
+class Orders:
+    """What whoever started this wants done, line by line."""
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    def take(self, line):
+        """The answer to one line."""
+        word, _, rest = line.strip().partition(" ")
+        take = {"pid": self.pid, "signal": self.signal, "down": self.down, "start": self.start, "wipe": self.wipe,
+                "trim": self.trim, "rows": self.rows}.get(word)
+        if take is None:
+            return f"refused: there is no order {word!r}"
+        try:
+            said = take(rest)
+            return "ok" if said is None else f"ok {said}"
+        except (OSError, ValueError, RuntimeError, KeyError, SystemExit, subprocess.SubprocessError) as error:
+            return "refused: " + " ".join(f"{word} {rest}: {error}".split())
+
+    def part(self, name):
+        if name not in self.parts:
+            raise ValueError(f"there is no {name!r}, but {', '.join(self.parts)}")
+        return self.parts[name]
+
+    def pid(self, name):
+        return self.part(name).process.pid
+
+    def signal(self, rest):
+        name, sign = rest.split()
+        process = self.part(name).process
+        if not process.is_alive():
+            raise ValueError("it does not run")
+        os.kill(process.pid, signal.Signals[f"SIG{sign}"])
+
+    def down(self, name):
+        part = self.part(name)
+        if isinstance(part, Node):
+            with part.turn:
+                part.is_held = True
+        if part.process.is_alive():
+            os.kill(part.process.pid, signal.SIGKILL)
+        part.process.wait(20)
+
+    def start(self, rest):
+        name, *more = rest.split()
+        part = self.part(name)
+        if not isinstance(part, Node):
+            if not part.process.is_alive():
+                part.start()
+            return part.process.pid
+        with part.turn:
+            if not part.process.is_alive():
+                part.start(variable.split("=", 1) for variable in more)
+            part.is_held = False
+        return part.process.pid
+
+    def wipe(self, name):
+        part = self.part(name)
+        if part.process.is_alive():
+            raise ValueError("it runs")
+        part.wipe()
+
+    def trim(self, _):
+        return self.parts["kafka"].trim()
+
+    def rows(self, statement):
+        return json.dumps(self.parts["store"].rows(statement))
 
 
 class HaProxy:
@@ -273,10 +413,14 @@ def options():
     parser.add_argument("--lb-grpc", type=int, help="its gRPC port [default: a free one]")
     parser.add_argument("--directory", type=pathlib.Path, help="where everything is written [default: a temporary one]")
     parser.add_argument("--keep", action="store_true", help="leave what was written")
-    parser.add_argument("--until-eof", action="store_true", help="end, too, when standard input does: whoever started it has")
+    parser.add_argument("--links", action="store_true", help="let whoever started it stand between the parts; needs --until-eof")
+    parser.add_argument("--until-eof", action="store_true", help="take orders on standard input, and end when it does")
     parser.add_argument("--buffer-pool", default="1G", help="of MariaDB [default: 1G]")
     parser.add_argument("extra", nargs="*", help="more for each node, behind --")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if asked.links and not asked.until_eof:
+        parser.error("--links needs --until-eof")
+    return asked
 
 
 def main():
@@ -303,7 +447,7 @@ def main():
 
 def run(asked, root, stopping, parts):
     say("starting MariaDB and Kafka in", root)
-    store, log = MariaDb(root, asked.buffer_pool), Kafka(root)
+    store, log = MariaDb(root, asked.buffer_pool), Kafka(root, asked.nodes if asked.links else 0)
     parts += [store, log]
     starts = [threading.Thread(target=part.start) for part in (store, log)]
     for start in starts:
@@ -315,11 +459,10 @@ def run(asked, root, stopping, parts):
     secret = root / "secret"
     secret.touch(mode=0o600)
     secret.write_text(secrets.token_hex(32) + "\n")
-    topic = f"kafka://{log.address()}/thuban"
-    nodes = [
-        Node(at + 1, root, asked.binary.resolve(), store.url(), topic, secret, asked.extra) for at in range(asked.nodes)
-    ]
+    nodes = [node_of(asked, root, number + 1, (store, log, secret)) for number in range(asked.nodes)]
     parts += nodes
+    if asked.links:
+        offer_links(nodes, store, log)
     say(f"starting {len(nodes)} nodes")
     for node in nodes:
         node.start()
@@ -339,10 +482,32 @@ def run(asked, root, stopping, parts):
     said += [f"store={store.address()}", f"store_pid={store.process.pid}"]
     print("cluster ready", *said, flush=True)
     say("Ctrl-C stops it")
-    if asked.until_eof:
-        sys.stdin.read()
-    else:
+    if not asked.until_eof:
         signal.pause()
+    named = {**{node.name: node for node in nodes}, "kafka": log, "store": store, "lb": lb}
+    orders = Orders(named)
+    for line in iter(sys.stdin.readline, ""):
+        print(orders.take(line), flush=True)
+
+
+def node_of(asked, root, number, stands_on):
+    store, log, secret = stands_on
+    host, port, more = "127.0.0.1", log.port, asked.extra
+    if asked.links:
+        host, port = f"127.0.1.{number}", log.linked[number - 1]
+        more = ["--advertise", host, *more]
+    topic = f"kafka://{host}:{port}/{TOPIC}"
+    return Node(number, root, asked.binary.resolve(), store.url(host), topic, secret, more)
+
+
+def offer_links(nodes, store, log):
+    """Says where each node will look for what, and waits for the word that somebody forwards it."""
+    said = []
+    for at, node in enumerate(nodes):
+        said += [f"{node.name}.log={log.linked[at]}", f"{node.name}.store={store.port}"]
+        said += [f"{node.name}.peer={node.peer}", f"{node.name}.gossip={node.gossip}"]
+    print("cluster links", *said, flush=True)
+    sys.stdin.readline()
 
 
 def stop(parts):

@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_methods, reason = "a load generator measures real time")]
 
 pub mod bare;
+pub mod faults;
 pub mod http;
 pub mod machine;
 pub mod measure;

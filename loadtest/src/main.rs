@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use loadtest::bare::{self, Recorded};
+use loadtest::faults::dice::Dice;
+use loadtest::faults::{self, catalog, cluster};
 use loadtest::machine::Machine;
 use loadtest::measure::Pace;
 use loadtest::report::{Line, Report};
@@ -77,6 +79,8 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         rounds: u32,
     },
+    /// Every fault of a cluster of real processes, with honest clients and an oracle. Ends with 1 when one was not stood.
+    Faults(Faults),
     /// Serves recorded bytes with nothing but axum and tonic, until it is killed. The other commands start it.
     #[command(hide = true)]
     Bare {
@@ -108,6 +112,63 @@ struct Setting {
     /// Where the same goes as JSON; `bench` writes bench.json in the target folder without it.
     #[arg(long)]
     json: Option<PathBuf>,
+}
+
+#[derive(Args, Clone)]
+struct Faults {
+    /// The binary under test; without it, the one beside this program.
+    #[arg(long)]
+    thuban: Option<PathBuf>,
+    /// The program that starts a cluster; without it, deploy/local/cluster.py of the tree that this was built in.
+    #[arg(long)]
+    cluster: Option<PathBuf>,
+    /// All faults, not only the core of them.
+    #[arg(long)]
+    long: bool,
+    /// Those whose names hold this, of all; repeatable.
+    #[arg(long)]
+    only: Vec<String>,
+    /// So many mixtures behind them.
+    #[arg(long, default_value_t = 0)]
+    mixtures: usize,
+    /// Says who dies, what is mixed, and what is lost on links.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Where everything is written, and left.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+    /// Where the table goes as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+impl Faults {
+    async fn run(self) -> Result<ExitCode> {
+        let beside = std::env::current_exe()?.with_file_name("thuban");
+        let thuban = self.thuban.unwrap_or(beside);
+        let thuban = thuban.canonicalize().with_context(|| format!("{}: build it", thuban.display()))?;
+        let seed = self.seed.unwrap_or_else(|| u64::from(std::process::id()));
+        let mut faults = catalog::all();
+        let is_wanted = |name: &str| self.only.iter().any(|only| name.contains(only));
+        faults.retain(|fault| if self.only.is_empty() { self.long || fault.is_core } else { is_wanted(&fault.name) });
+        let mut dice = Dice::new(seed);
+        faults.extend((1..=self.mixtures).map(|number| catalog::mixture(number, &mut dice)));
+        anyhow::ensure!(!faults.is_empty(), "no fault has any of {:?} in its name", self.only);
+        let script = self.cluster.unwrap_or_else(cluster::script);
+        let cluster = cluster::Plan { thuban, script, directory: self.directory, buffer_pool: "256M".into() };
+        eprintln!("seed {seed}");
+        let table = faults::run(&faults::Plan { cluster, faults, seed }).await?;
+        print!("{}", table.text());
+        if let Some(path) = &self.json {
+            let json = serde_json::to_string_pretty(&table)?;
+            std::fs::write(path, json).with_context(|| format!("write {}", path.display()))?;
+        }
+        let lost = table.lost();
+        for row in &lost {
+            eprintln!("not stood: {}\n{}", row.fault, row.details());
+        }
+        Ok(ExitCode::from(u8::from(!lost.is_empty())))
+    }
 }
 
 #[derive(Args, Clone)]
@@ -186,6 +247,7 @@ async fn main() -> Result<ExitCode> {
             bare::serve(Recorded::read(&bytes)?).await?;
             return Ok(ExitCode::SUCCESS);
         }
+        Command::Faults(faults) => return faults.run().await,
         Command::Bench { setting, full, instances, leases } => {
             let lines = bench(&setting, full, instances, leases).await?;
             let path = std::env::current_exe()?.with_file_name("../bench.json");

@@ -1,0 +1,136 @@
+//! A cluster of real processes, started by `deploy/local/cluster.py`, which takes orders as long as we hold its standard
+//! input; and the links between its parts, which are ours.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+use super::dice::Dice;
+use super::link::{Link, Weather};
+
+const START_WITHIN: Duration = Duration::from_secs(240);
+/// Kafka may need a while to come back.
+const ORDER_WITHIN: Duration = Duration::from_secs(150);
+const STOP_WITHIN: Duration = Duration::from_secs(60);
+
+/// What a cluster is made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub thuban: PathBuf,
+    /// `deploy/local/cluster.py`.
+    pub script: PathBuf,
+    /// Where everything is written, and left; `None`: in a temporary one, which is removed.
+    pub directory: Option<PathBuf>,
+    pub buffer_pool: String,
+}
+
+pub struct Cluster {
+    child: Child,
+    orders: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+    /// Addresses, as the ready line says them: `lb`, `lb_grpc`, `node1`, ...
+    at: BTreeMap<String, String>,
+    /// By `node1.log`, `node1.store`, `node1.peer`; gossip goes with `peer`.
+    links: Vec<(String, Link)>,
+    pub nodes: Vec<String>,
+}
+
+impl Cluster {
+    pub async fn start(plan: &Plan, mut dice: Dice) -> Result<Self> {
+        let mut command = Command::new("python3");
+        command.arg(&plan.script).arg("--binary").arg(&plan.thuban);
+        command.args(["--buffer-pool", &plan.buffer_pool, "--until-eof", "--links"]);
+        if let Some(directory) = &plan.directory {
+            command.arg("--directory").arg(directory);
+        }
+        // A group of its own: Ctrl-C ends us, and that ends its input.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("start python3 {}", plan.script.display()))?;
+        let mut orders = child.stdin.take().context("stdin is piped")?;
+        let mut answers = BufReader::new(child.stdout.take().context("stdout is piped")?).lines();
+        let wanted = line(&mut answers, START_WITHIN, "cluster links ").await?;
+        let mut links = Vec::new();
+        for (name, port) in pairs(&wanted) {
+            links.push((name.clone(), link(&name, &port, dice.split()).await?));
+        }
+        orders.write_all(b"linked\n").await?;
+        let ready = line(&mut answers, START_WITHIN, "cluster ready ").await?;
+        let at: BTreeMap<_, _> = pairs(&ready).collect();
+        let is_node = |name: &&String| name.strip_prefix("node").is_some_and(|n| n.parse::<u8>().is_ok());
+        let nodes = at.keys().filter(is_node).cloned().collect();
+        Ok(Self { child, orders, answers, at, links, nodes })
+    }
+
+    /// Of `lb`, `lb_grpc`, a node, ...
+    pub fn address(&self, of: &str) -> Result<&str> {
+        self.at.get(of).map(String::as_str).with_context(|| format!("the cluster has no {of}"))
+    }
+
+    /// One of the orders that `cluster.py` takes; what it says to it.
+    pub async fn order(&mut self, order: &str) -> Result<String> {
+        self.orders.write_all(format!("{order}\n").as_bytes()).await?;
+        let said = timeout(ORDER_WITHIN, self.answers.next_line()).await;
+        let said = said.with_context(|| format!("no answer to {order:?}"))??;
+        let said = said.with_context(|| format!("the cluster ended at {order:?}"))?;
+        match said.strip_prefix("ok") {
+            Some(rest) => Ok(rest.trim().to_owned()),
+            None => bail!("{order}: {said}"),
+        }
+    }
+
+    /// Every link whose name `wanted` takes, and its gossip.
+    pub fn set_links(&self, weather: Weather, wanted: impl Fn(&str) -> bool) {
+        for (name, link) in &self.links {
+            if wanted(&name.replace(".gossip", ".peer")) {
+                link.set(weather);
+            }
+        }
+    }
+
+    /// How long it took, all of it.
+    pub async fn stop(self) -> Result<Duration> {
+        let Self { mut child, orders, links, .. } = self;
+        let started = Instant::now();
+        drop(orders);
+        let ended = timeout(STOP_WITHIN, child.wait()).await.context("the cluster did not stop within 60 s")??;
+        drop(links);
+        ensure!(ended.success(), "the cluster ended with {ended}");
+        Ok(started.elapsed())
+    }
+}
+
+/// From the address where a node looks for it to where it is. Node N looks at 127.0.1.N.
+async fn link(name: &str, port: &str, dice: Dice) -> Result<Link> {
+    let (node, part) = name.split_once('.').with_context(|| format!("{name:?} is no link"))?;
+    let number: u8 = node.trim_start_matches("node").parse()?;
+    let port: u16 = port.parse()?;
+    let listen = SocketAddr::from((Ipv4Addr::new(127, 0, 1, number), port));
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    match part {
+        "gossip" => Link::udp(listen, to, dice).await,
+        _ => Link::tcp(listen, to, dice).await,
+    }
+}
+
+async fn line(lines: &mut Lines<BufReader<ChildStdout>>, within: Duration, start: &str) -> Result<String> {
+    let line = timeout(within, lines.next_line()).await.with_context(|| format!("no line {start:?}"))??;
+    let line = line.context("the cluster did not start; it said why on standard error")?;
+    let rest = line.strip_prefix(start).with_context(|| format!("{line:?} in place of {start:?}"))?;
+    Ok(rest.to_owned())
+}
+
+fn pairs(line: &str) -> impl Iterator<Item = (String, String)> {
+    line.split_whitespace().filter_map(|word| word.split_once('=')).map(|(key, value)| (key.into(), value.into()))
+}
+
+/// Where `cluster.py` is, from the tree that this was built in.
+pub fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/local/cluster.py")
+}
