@@ -1,7 +1,8 @@
 //! Heartbeats that arrived at this node, on their way to the nodes that own the leases.
 //!
 //! Taking one note is a push under a short lock; what is of this node's own leases is left out when the notes are
-//! collected. Losing notes is no harm: whoever heard a suspect says so to the log when the suspicion comes.
+//! collected. Losing notes is no harm: whoever heard a suspect says so to the log when the suspicion comes. Who cannot
+//! read the log hears of no suspicion, nor of leases that others took over from it: it tells everybody.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -86,18 +87,35 @@ impl Heard {
         std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What each other node is to be told.
-    fn collect(&self, directory: &Directory, now: MonoMs) -> BTreeMap<NodeIncarnation, Vec<Age>> {
+    /// Whether this node has not read the log for so long that it may not know any more who owns what: the others may
+    /// have taken it for gone, and its leases over.
+    fn is_log_silent(&self, now: MonoMs) -> bool {
+        now >= self.read_at.load(Ordering::Relaxed) + SILENT_MS
+    }
+
+    /// What each other node is to be told: the owners, or, while the log is silent, all of `others`.
+    fn collect(
+        &self,
+        directory: &Directory,
+        now: MonoMs,
+        others: &[NodeIncarnation],
+    ) -> BTreeMap<NodeIncarnation, Vec<Age>> {
         let mut told: BTreeMap<_, Vec<Age>> = BTreeMap::new();
         let owned = self.owned.load();
+        let is_silent = self.is_log_silent(now);
         for (instance, generation) in self.take() {
-            let owner = owned.ownership.owner(&instance);
-            let Some(owner) = owner.filter(|owner| *owner != owned.me) else { continue };
+            let owner = owned.ownership.owner(&instance).filter(|owner| *owner != owned.me);
+            let listeners = if is_silent { others } else { owner.as_slice() };
+            if listeners.is_empty() {
+                continue;
+            }
             let view = directory.view(&instance.service);
             let there = view.get(&instance.id).filter(|there| there.generation == generation);
             let Some(heard) = there.and_then(|there| there.cell.heard_ms()) else { continue };
             let age_ms = now.saturating_sub(heard);
-            told.entry(owner).or_default().push(Age { instance, generation, age_ms });
+            for listener in listeners {
+                told.entry(*listener).or_default().push(Age { instance: instance.clone(), generation, age_ms });
+            }
         }
         told
     }
@@ -106,7 +124,7 @@ impl Heard {
     pub(crate) async fn run(self: Arc<Self>, directory: Arc<Directory>, clock: Arc<dyn Clock>, peers: Arc<dyn Peers>) {
         loop {
             clock.sleep(COLLECT).await;
-            let told = self.collect(&directory, clock.mono_ms());
+            let told = self.collect(&directory, clock.mono_ms(), &peers.reachable());
             let calls = told.into_iter().map(|(owner, ages)| tell(&peers, owner, ages));
             futures::future::join_all(calls).await;
             self.reach(&clock, &peers).await;
@@ -115,7 +133,7 @@ impl Heard {
 
     /// Where the log is silent, whoever answers shows that it is not this node that is cut off.
     async fn reach(&self, clock: &Arc<dyn Clock>, peers: &Arc<dyn Peers>) {
-        if clock.mono_ms() < self.read_at.load(Ordering::Relaxed) + SILENT_MS {
+        if !self.is_log_silent(clock.mono_ms()) {
             return;
         }
         let asked = peers.reachable().into_iter().map(|node| peers.ask(node));

@@ -115,6 +115,23 @@ async fn nobody_is_behind_a_log_that_stood_still() {
     company.until("all have caught up", all_ready).await;
 }
 
+/// It does not know that the others took it for gone, and its leases over, and its clients do not know either.
+#[tokio::test]
+async fn who_is_cut_off_from_the_log_alone_tells_everybody_what_it_hears() {
+    let (company, [a, b, c]) = Company::three().await;
+    let keys = register_all(&b, &["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"]).await;
+    a.freeze();
+    for _ in 0..12 {
+        company.world.pass(2_500).await;
+        for at in &keys {
+            a.registry().renew(&somebody(), at, None).await.expect("renewed");
+            assert_eq!(is_healthy(&c, at), Some(true), "{at}");
+        }
+    }
+    assert_eq!(b.registry().status().members.len(), 2, "the others took it for gone");
+    a.thaw();
+}
+
 /// It can't say so to anybody: it does not promise what it can't keep.
 #[tokio::test]
 async fn a_node_that_hears_nobody_refuses_renewals_and_answers_reads() {
