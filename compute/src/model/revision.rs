@@ -68,6 +68,13 @@ impl Position {
         self.0 & OFFSET_MAX
     }
 
+    /// Whether they are of logs that have nothing in common: both are of first generations, and a log that had one of
+    /// those is only ever raised above all of them.
+    pub fn is_of_another_log(self, other: Self) -> bool {
+        let is_first = |position: Self| GENERATIONS_FIRST.contains(&position.generation());
+        is_first(self) && is_first(other) && self.generation() != other.generation()
+    }
+
     /// The position of the frame behind this one.
     #[must_use]
     pub fn next(self) -> Self {

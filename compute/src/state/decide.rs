@@ -189,7 +189,7 @@ impl State {
     fn check_generation(&self, there: &Instance, asked: Option<Revision>) -> Result<()> {
         match asked {
             Some(asked) if asked == there.generation => Ok(()),
-            Some(asked) if asked.position() > self.position() => Err(self.behind(asked)),
+            Some(asked) if self.is_behind(asked) => Err(self.behind(asked)),
             Some(asked) => Err(Error::GenerationMismatch { asked, current: there.generation }),
             None => Ok(()),
         }
@@ -198,9 +198,14 @@ impl State {
     /// "Not found" is said only by who has applied what the caller has seen.
     fn absent(&self, key: &InstanceKey, asked: Option<Revision>) -> Error {
         match asked {
-            Some(asked) if asked.position() > self.position() => self.behind(asked),
+            Some(asked) if self.is_behind(asked) => self.behind(asked),
             _ => Error::not_found(What::Instance, key),
         }
+    }
+
+    /// Where everything was wiped, callers bring what they saw in a log that this one will never reach.
+    fn is_behind(&self, asked: Revision) -> bool {
+        asked.position() > self.position() && !asked.position().is_of_another_log(self.position())
     }
 
     fn behind(&self, wanted: Revision) -> Error {

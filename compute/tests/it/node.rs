@@ -1,6 +1,6 @@
 use compute::command::{Ack, Answer, Command, Reached};
 use compute::error::Error;
-use compute::model::{Lease, LogIdentity, Revision};
+use compute::model::{GENERATIONS_FIRST, Lease, LogIdentity, Position, Revision};
 use compute::node::StartError;
 use compute::testing::change_log::{AppendFault, FaultyLog, MemoryLog};
 
@@ -56,6 +56,25 @@ async fn an_old_generation_removes_nobody() {
     let refused = ask(&registry, Ack::Log, stale).await.expect_err("stale");
     assert_eq!(refused.code(), "generation_mismatch");
     assert_eq!(registry.view(&service("orders")).instances.len(), 1);
+}
+
+/// Everything was wiped under its clients: what they bring is of a log that this one never comes to, and nobody waits.
+#[tokio::test]
+async fn a_generation_of_a_log_that_is_gone_is_not_waited_for() {
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    let at = key("orders", "a");
+    must(&registry, register(&key("orders", "b"), provider(80, Lease::DEFAULT))).await;
+    let gone = Position::new(*GENERATIONS_FIRST.end(), 7).expect("a position");
+    let unknown = registry.renew(&somebody(), &at, Some(gone.at(0))).await.expect_err("it is not there");
+    assert_eq!(unknown.code(), "instance_not_found");
+    let there = must(&registry, register(&at, provider(80, Lease::DEFAULT))).await.revision.position();
+    let other = registry.renew(&somebody(), &at, Some(gone.at(0))).await.expect_err("another life");
+    assert_eq!(other.code(), "generation_mismatch");
+    let raised = Position::new(GENERATIONS_FIRST.end() + 1, 1).expect("a position");
+    assert!(gone.is_of_another_log(there) && !raised.is_of_another_log(there), "that one it may come to");
+    assert!(!there.is_of_another_log(there) && !Position::ZERO.is_of_another_log(there));
 }
 
 #[tokio::test]
