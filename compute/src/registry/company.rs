@@ -126,7 +126,7 @@ impl Registry {
             None => self.drain(),
             Some(other) => {
                 let drained = self.ask(|peers| async move { peers.drain(other.node).await }).await;
-                drained.map_err(|error| Error::NodeAway { node: other.name.to_string(), why: error.to_string() })?;
+                drained.map_err(|error| away(&other.name, error))?;
             }
         }
         Ok(())
@@ -159,6 +159,14 @@ impl Watching {
         let Subscription { subscriber, .. } = &self.subscription;
         (&subscriber.name, subscriber.address, &subscriber.door, &self.node)
     }
+}
+
+fn away(node: &str, error: PeerError) -> Error {
+    let why = match error {
+        PeerError::Away(why) => why,
+        PeerError::Unknown(_) => "it is no member any more".to_owned(),
+    };
+    Error::NodeAway { node: node.to_owned(), why }
 }
 
 fn others(status: &NodeStatus) -> impl Iterator<Item = &Member> {

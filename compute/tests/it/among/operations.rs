@@ -52,7 +52,7 @@ async fn any_node_shows_all_of_them() {
 async fn who_lags_is_shown_how_far() {
     let (company, [a, _b, c]) = Company::three().await;
     c.log.stall(compute::testing::change_log::Stall::Read);
-    company.world.pass(1_000).await;
+    company.until("its newest frame does not come back", || c.registry().status().lag.ms >= 250).await;
     let before = a.registry().progress().applied.offset();
     for n in 0..20 {
         must(&a.registry(), register(&key("orders", &n.to_string()), provider(80, ttl(60_000, 30_000)))).await;

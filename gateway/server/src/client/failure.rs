@@ -43,7 +43,7 @@ pub(super) struct Refusal {
     pub(super) status: u16,
     pub(super) code: Option<String>,
     detail: String,
-    field: Option<String>,
+    pub(super) field: Option<String>,
 }
 
 impl Refusal {

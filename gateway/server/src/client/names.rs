@@ -123,6 +123,14 @@ pub(super) async fn services(node: &mut Node, namespace: &str, prefix: Option<&s
     pages(node, || Place::new(&["v1", "namespaces", namespace, "services"]).with_some("prefix", prefix)).await
 }
 
+pub(super) async fn overrides(node: &mut Node, namespace: &str, service: &str) -> Result<Vec<Value>, Failure> {
+    match pages(node, || Place::service(namespace, service, &["overrides"])).await {
+        // Collected or deleted since it was listed.
+        Err(Failure::Refused(refusal)) if refusal.code.as_deref() == Some("service_not_found") => Ok(Vec::new()),
+        found => found,
+    }
+}
+
 /// All items of a list, page after page.
 async fn pages(node: &mut Node, place: impl Fn() -> Place) -> Result<Vec<Value>, Failure> {
     let mut items = Vec::new();

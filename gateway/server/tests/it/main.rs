@@ -17,5 +17,6 @@ mod power_loss;
 mod process;
 mod secure;
 mod stream;
+mod transfer;
 mod unread_log;
 mod wiped;
