@@ -6,6 +6,7 @@
 //! - [`Config`] holds the address and the settings that go to librdkafka, but for those that the log rests on.
 //! - [`KafkaLog::connect`] makes the topic or checks it ([`topic`]) and tells which log is in it; [`Connected::bind`]
 //!   binds to one identity and generation. A log of another is an error that names both.
+//! - [`KafkaTopic`] is the topic over all lives of its log: what a node holds.
 //! - [`writer`]: one producer, idempotent, acknowledged by every replica in sync. What it does not know to be written
 //!   or refused is unknown. When it gives up another takes its place.
 //! - [`follower`]: one thread follows the end and keeps recent frames in memory; [`older`]: another one reads what is
@@ -13,8 +14,9 @@
 //! - [`keeper`]: one thread asks where the topic begins and ends, for [`ChangeLog::bounds`] and each second.
 //!
 //! Invariants. No consumer group, no stored offset, no reset: a reader that is lost says so. Positions have no gap. A
-//! frame of another identity or generation, a topic that was deleted and made anew, an end that went back, an own
-//! append that is not where the broker said: each makes the log unusable for good, and nothing behind it is shown.
+//! frame of another identity or of a later generation, a topic that was deleted and made anew, an end that went back, an own
+//! append that is not where the broker said: each makes the log unusable for good, and nothing behind it is shown. A
+//! frame of an earlier generation is shown without its changes: who wrote it did not know of this one.
 //! Deleting and making anew is noticed in three ways, for none is enough alone: the ends go back, each second; behind
 //! every interruption the last frame is read again and must be the one that it was; and every 5 s one is that was last
 //! before, because the client library goes on with a new topic of the same name and says nothing. Frames of such a topic
@@ -31,6 +33,7 @@ mod context;
 mod error;
 mod follower;
 mod keeper;
+mod lives;
 mod older;
 mod reader;
 mod record;
@@ -58,6 +61,7 @@ pub use connect::Connected;
 pub use error::{ConfigError, OpenError};
 use follower::Follower;
 use keeper::{Ask, Keeper};
+pub use lives::KafkaTopic;
 use older::{Older, Read};
 use shown::{Look, Shown};
 use topic::Admin;

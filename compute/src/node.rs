@@ -13,6 +13,7 @@ mod lander;
 mod latest;
 mod link;
 mod overlay;
+mod recovery;
 mod report;
 mod roll;
 
@@ -27,11 +28,12 @@ use crate::port::{Chance, ChangeLog, Clock, Journal, Peers, PresenceStore, Probe
 use crate::registry::{Inner, Registry};
 use crate::watch::{Company, Hub};
 
-pub use adopt::{adopt, raised};
+pub use adopt::{adopt, first_generation, raised};
 pub use bootstrap::StartError;
 pub(crate) use heard::Heard;
 pub(crate) use link::Told;
 pub use link::{Counted, Freezing, Link, Member, NodeStatus, Readiness};
+pub use recovery::begin_next_life;
 pub use report::{Address, Lag, Leases, Report};
 
 /// What a node is made of.

@@ -275,8 +275,9 @@ impl Registry {
 impl Host for Registry {
     fn reply(&self) -> Reply {
         let status = self.inner.link.status();
+        // Behind the status: where that says that nothing more is applied, this is the last.
         let Progress { applied, landed, .. } = self.progress();
-        Reply { node: status.node, log: status.log, applied, landed }
+        Reply { node: status.node, log: status.log, reading: status.reading, applied, landed }
     }
 
     fn heartbeats(&self, _: NodeIncarnation, heard: Vec<Age>) {

@@ -221,6 +221,12 @@ impl State {
         self.services.get(&key.service)?.get(&key.id)
     }
 
+    /// In another life of the log: whether an instance was not there at `at`, of an earlier one in which `end` had been
+    /// applied, and for all that is remembered never since.
+    pub(crate) fn is_absent_since(&self, key: &InstanceKey, at: Position, end: Position) -> bool {
+        self.instance(key).is_none() && self.tombstones.get(key).is_none() && at >= Tombstones::floor(end)
+    }
+
     pub fn namespaces(&self) -> impl Iterator<Item = (&Namespace, &NamespaceRow)> {
         self.namespaces.iter().map(|(name, namespace)| (name, &namespace.row))
     }

@@ -14,8 +14,7 @@ use super::error::{OpenError, why};
 use super::reader::{Polled, Reader};
 use super::topic::{self, Admin, away};
 
-/// Which log, and which life of it.
-pub(super) type Life = (LogIdentity, LogGeneration);
+pub(super) use compute::port::change_log::Life;
 
 const POLL_WAIT: Duration = Duration::from_millis(100);
 
@@ -41,6 +40,12 @@ impl Connected {
         let admin = Arc::new(Admin::new(config, clock));
         let found = look(config, clock, &admin, true).await?;
         Ok(Self { config: config.clone(), clock: Arc::clone(clock), admin, found })
+    }
+
+    /// What the topic holds, as the port has it.
+    pub(super) fn all_found(&self) -> compute::port::change_log::Found {
+        let Found { ends: (trimmed, last), lives } = self.found;
+        compute::port::change_log::Found { trimmed, last, lives }
     }
 
     /// Which log is in the topic, by its last frame; `None`: there is no frame.
@@ -82,8 +87,11 @@ impl Connected {
         let found = look(&self.config, &self.clock, &self.admin, false).await?;
         let (topic, wanted) = (self.config.topic().to_owned(), (identity, generation));
         match found.lives {
-            Some((first, last)) if first != last => return Err(OpenError::TwoLogs { topic, first, last }),
-            Some((found, _)) if found != wanted => return Err(OpenError::OtherLog { topic, found, wanted }),
+            Some((first, last)) if first.0 != last.0 => return Err(OpenError::TwoLogs { topic, first, last }),
+            // Frames of earlier lives may be there.
+            Some((_, found)) if found.0 != identity || found.1 > generation => {
+                return Err(OpenError::OtherLog { topic, found, wanted });
+            }
             _ => {}
         }
         KafkaLog::start(self, wanted, found.ends).await

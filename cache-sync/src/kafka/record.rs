@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use compute::model::{Entry, LogGeneration, LogIdentity, Position};
+use compute::port::change_log::outlived;
 use rdkafka::message::{BorrowedMessage, Message as _};
 
 use crate::codec;
@@ -36,14 +37,21 @@ impl Record {
         (self.decoded.frame.identity, self.decoded.generation)
     }
 
-    /// The entry that this record is in a log of this identity and generation.
+    /// The entry that this record is in a log of this identity and generation. One of an earlier generation was written
+    /// by a node that did not know of this one: it says nothing, and its place is taken.
     pub(super) fn entry(self, identity: LogIdentity, generation: LogGeneration) -> Result<Entry, String> {
-        if self.life() != (identity, generation) {
-            let (log, life) = self.life();
+        let (log, life) = self.life();
+        if log != identity || life > generation {
             return Err(format!("it is of log {log}, generation {life}, not {identity}, {generation}"));
         }
         let position = Position::new(generation, self.offset + 1).ok_or("there are too many")?;
-        Ok(Entry { position, frame: Arc::new(self.decoded.frame), checksum: self.checksum })
+        let mut frame = self.decoded.frame;
+        if life < generation {
+            tracing::warn!(%position, life, writer = frame.writer.0, "a frame of an earlier life of the log is passed over");
+            metrics::counter!("thuban_log_outlived_frames_total").increment(1);
+            frame = outlived(&frame);
+        }
+        Ok(Entry { position, frame: Arc::new(frame), checksum: self.checksum })
     }
 }
 
@@ -95,5 +103,8 @@ mod tests {
         let why = record(2).entry(other, 2).unwrap_err();
         assert!(why.contains(&ours.to_string()) && why.contains(&other.to_string()), "{why}");
         assert!(record(3).entry(ours, 2).unwrap_err().contains("generation 3, not"));
+        let earlier = record(2).entry(ours, 3).unwrap();
+        assert_eq!((earlier.position, earlier.checksum), (Position::new(3, 5).unwrap(), 9));
+        assert!(earlier.frame.changes.is_empty() && !record(2).decoded.frame.changes.is_empty());
     }
 }

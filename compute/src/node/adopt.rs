@@ -34,9 +34,20 @@ pub async fn adopt(
     Ok(true)
 }
 
+/// The generation of a log that begins now, by a number drawn for it: another one, as a rule, than that of a log which
+/// was here before.
+pub fn first_generation(drawn: u64) -> LogGeneration {
+    let (first, last) = GENERATIONS_FIRST.into_inner();
+    let above = drawn % (u64::from(last - first) + 1);
+    LogGeneration::try_from(above).map_or(first, |above| first + above)
+}
+
 /// What a log in place of that of `landed` begins with; `None`: there is none above. A store that nothing has landed in
 /// does not tell which of the first generations its log has.
 pub fn raised(landed: Position) -> Option<LogGeneration> {
     let generation = landed.generation().max(*GENERATIONS_FIRST.end()).checked_add(1)?;
     Position::new(generation, 0).map(|_| generation)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ mod member;
 mod meters;
 mod outcome;
 mod publish;
+mod recover;
 mod release;
 mod status;
 
@@ -36,11 +37,13 @@ use super::heard::Heard;
 use super::lander::{Batch, Landing, Work};
 use super::link::{CheckWord, Lanes, Link, Release, Request, SessionWord, Told};
 use super::overlay::Overlay;
+use super::recovery::Word;
 use super::{Config, Failure, Parts};
 
 use expiry::Expiry;
 use frame::Gathering;
 use member::Company;
+use recover::Recovering;
 pub(super) use status::first_status;
 
 /// Items that may wait for a frame; beyond it requests stay in their lane, and beyond that they are shed.
@@ -155,6 +158,8 @@ pub(super) struct Applier {
     overlay: Overlay,
     /// Since when the log is away, and when it is tried again.
     away: Option<Away>,
+    /// The log is lost, and its next life is on its way.
+    recovering: Option<Recovering>,
     landed: Position,
     /// The rows that are being landed.
     landing: Option<usize>,
@@ -181,6 +186,7 @@ struct Away {
 /// What woke the applier.
 enum Event {
     Read(Result<Vec<Entry>, LogReadError>),
+    Recovery(Option<Word>),
     Appended(Result<Position, AppendError>),
     Landed(Option<Landing>),
     Release(Release),
@@ -209,7 +215,7 @@ impl Applier {
         let company = parts.peers.clone().zip(ends.heard.clone()).map(|(peers, heard)| {
             let members = booted.state.members().map(|(node, _)| *node);
             let address = config.peer_address.clone();
-            Company::new(me, members, (peers, parts.chance.clone()), (address, heard), now)
+            Company::new(me, members, (peers, parts.clone()), (address, heard), now)
         });
         let mut applier = Self {
             me,
@@ -232,6 +238,7 @@ impl Applier {
             counter: 0,
             overlay: Overlay::default(),
             away: None,
+            recovering: None,
             landed: booted.landed,
             landing: None,
             landed_at: now,
@@ -264,6 +271,11 @@ impl Applier {
                 Event::Read(entries) => {
                     self.take_entries(entries)?;
                     reading = self.read();
+                }
+                Event::Recovery(word) => {
+                    if self.take_word(word)? {
+                        reading = self.read();
+                    }
                 }
                 Event::Appended(result) => self.take_appended(result),
                 Event::Landed(landing) => self.take_landing(landing)?,
@@ -335,7 +347,7 @@ impl Applier {
         self.planned = wake_at.max(self.clock.mono_ms());
         let takes_renewals = self.renewals.len() < RENEWALS_STAGED_MAX;
         let takes_requests = self.staged.len() < STAGED_MAX;
-        let is_stopping = self.is_stopping;
+        let (is_stopping, is_reading) = (self.is_stopping, self.recovering.is_none());
         let appending = async {
             match self.in_flight.as_mut().map(|f| &mut f.progress) {
                 Some(InFlightProgress::Appending(append)) => append.await,
@@ -344,7 +356,8 @@ impl Applier {
         };
         tokio::select! {
             biased;
-            entries = reading => Event::Read(entries),
+            entries = reading, if is_reading => Event::Read(entries),
+            word = Recovering::next(&mut self.recovering) => word,
             appended = appending => Event::Appended(appended),
             landing = self.ends.landings.recv() => Event::Landed(landing),
             Some(release) = self.ends.lanes.releases.recv() => Event::Release(release),
@@ -376,7 +389,7 @@ impl Applier {
     fn take_entries(&mut self, entries: Result<Vec<Entry>, LogReadError>) -> Result<(), Failure> {
         let entries = match entries {
             Ok(entries) => entries,
-            Err(error) => return Err(self.fail(Failure::Log(error.to_string()))),
+            Err(error) => return self.lose(error.to_string()),
         };
         self.metrics.unread(entries.len());
         if let Some(heard) = &self.ends.heard {
@@ -386,7 +399,7 @@ impl Applier {
             let started = self.clock.mono_us();
             let applied = match self.state.apply(&entry) {
                 Ok(applied) => applied,
-                Err(broken) => return Err(self.fail(Failure::Log(broken.to_string()))),
+                Err(broken) => return self.lose(broken.to_string()),
             };
             let published = self.clock.mono_us();
             if let Some(journal) = &self.journal {
@@ -402,6 +415,15 @@ impl Applier {
                 self.rejoin();
             }
         }
+        Ok(())
+    }
+
+    /// What is read is no longer the log that this state came from. A node that has it to itself has nobody to ask.
+    fn lose(&mut self, why: String) -> Result<(), Failure> {
+        if self.company.is_none() {
+            return Err(self.fail(Failure::Log(why)));
+        }
+        self.recover(why);
         Ok(())
     }
 
@@ -435,7 +457,7 @@ impl Applier {
     fn land(&mut self) {
         let now = self.clock.mono_ms();
         let due = now >= self.landed_at + LAND_MS || self.calls.wants_store() || self.ends.link.is_draining();
-        if self.landing.is_some() || !due || self.landed >= self.state.position() {
+        if self.recovering.is_some() || self.landing.is_some() || !due || self.landed >= self.state.position() {
             return;
         }
         let lands = self.company.as_ref().is_none_or(Company::lands);
@@ -451,6 +473,10 @@ impl Applier {
 
     /// Everything up to here is in the store, whoever has put it there.
     fn landed_up_to(&mut self, position: Position) {
+        if position < self.landed {
+            // Of an earlier life of the log.
+            return;
+        }
         self.landed = position;
         self.calls.landed(position);
         self.directory.put_landed(position);
@@ -526,6 +552,7 @@ impl Applier {
             self.watch_isolation(now);
             self.own_anew(&[], now);
             self.take_role(now);
+            self.ask_whether_lost(now);
             if self.ends.link.is_draining() {
                 self.leave();
             }

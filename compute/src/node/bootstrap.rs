@@ -1,11 +1,11 @@
 //! From rows and log to a state: load one consistent snapshot, replay the log to its end, and only then be ready.
 
-use crate::model::Position;
+use crate::model::{LogGeneration, LogIdentity, Position};
 use crate::port::change_log::{Bounds, LogReadError};
-use crate::port::store::{Epoch, LandError, ReadError};
+use crate::port::store::{Epoch, LandError, Loaded, ReadError};
 use crate::state::{LoadError, LogBroken, State};
 
-use super::Parts;
+use super::{Parts, recovery};
 
 /// Frames read at once while replaying.
 const REPLAY_FRAMES: usize = 1_024;
@@ -30,6 +30,22 @@ pub enum StartError {
     #[error("the store has landed {landed} and the log ends at {last}: the log has lost its end")]
     LogLost { landed: Position, last: Position },
     #[error(
+        "the store is empty, and log {log} in the topic no longer has its beginning: what had landed is missing; restore \
+         the store from a backup, or name an empty topic"
+    )]
+    Headless { log: crate::model::LogIdentity },
+    #[error(
+        "the log is of generation {log} and the store only of generation {store}: the store is an old copy; restore it \
+         from a newer one"
+    )]
+    Later { log: LogGeneration, store: LogGeneration },
+    #[error("too many logs were lost: no generation is left")]
+    Generations,
+    #[error("the store was emptied while the node started")]
+    Wiped,
+    #[error("the node stops")]
+    Stopped,
+    #[error(
         "the log starts behind {trimmed} and the store has landed only {landed}: what is between is lost; restore the store from a backup"
     )]
     StoreLost { landed: Position, trimmed: Position },
@@ -45,23 +61,32 @@ pub(super) struct Booted {
 }
 
 pub(super) async fn boot(parts: &Parts) -> Result<Booted, StartError> {
-    let Parts { store, log, clock, .. } = parts;
-    let started = clock.mono_ms();
+    if parts.peers.is_some() {
+        return recovery::boot(parts).await;
+    }
+    let Parts { store, log, .. } = parts;
     let identity = log.bounds().await?.identity;
     let loaded = store.load().await?;
-    let landed = loaded.log.map_or(Position::ZERO, |log| log.watermark);
     if let Some(bound) = loaded.log
         && bound.identity != identity
     {
         return Err(StartError::Unpaired { store: bound.identity, log: identity });
     }
-    tracing::info!(rows = loaded.rows.len(), watermark = %landed, ms = clock.mono_ms() - started, "loaded the store");
-    // A lone node lands; among others only an empty store is bound by whoever comes first.
-    let epoch = match (&parts.peers, loaded.log) {
-        (Some(_), Some(_)) => None,
-        _ => Some(store.lead(identity).await?),
-    };
-    let epoch = epoch.filter(|_| parts.peers.is_none());
+    let epoch = store.lead(identity).await?;
+    replay(parts, loaded, identity, Some(epoch)).await
+}
+
+/// What was loaded, and what the log has behind it.
+pub(super) async fn replay(
+    parts: &Parts,
+    loaded: Loaded,
+    identity: LogIdentity,
+    epoch: Option<Epoch>,
+) -> Result<Booted, StartError> {
+    let Parts { log, clock, .. } = parts;
+    let started = clock.mono_ms();
+    let landed = loaded.log.map_or(Position::ZERO, |log| log.watermark);
+    tracing::info!(rows = loaded.rows.len(), watermark = %landed, "loaded the store");
     let mut state = State::load(loaded, identity)?;
     // The end as it is after the load: whatever was acknowledged before this node answers is in it.
     let bounds = log.bounds().await?;

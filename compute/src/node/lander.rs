@@ -162,6 +162,9 @@ impl Lander {
 
     async fn trim(&mut self, landed: Position) {
         let upto = landed.back(TRIM_SLACK);
+        if self.trimmed.generation() != landed.generation() {
+            self.trimmed = landed.back(u64::MAX);
+        }
         if upto.offset() < self.trimmed.offset() + TRIM_STEP {
             return;
         }

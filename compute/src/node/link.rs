@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::command::{Ack, Caller, Command, Outcome};
 use crate::error::Error;
 use crate::model::{FreezeScope, InstanceKey, LogIdentity, NodeIncarnation, Op, Position, Revision, SessionId};
-use crate::port::peers::Age;
+use crate::port::peers::{Age, Reading};
 
 use super::latest;
 use super::report::{Address, Lag, Leases};
@@ -82,6 +82,8 @@ pub(crate) enum Told {
     Heard(Vec<Age>),
     HandedOver(Vec<Age>),
     Probed(Op),
+    /// To another node the log is lost, and to nobody it is well.
+    Lost,
 }
 
 /// Whether a node may answer.
@@ -160,6 +162,8 @@ pub struct NodeStatus {
     pub log_away_ms: Option<u64>,
     /// What the store said last, while it refuses or does not answer.
     pub store_error: Option<String>,
+    /// What the log is to this node.
+    pub reading: Reading,
     /// Why this node holds expiry back by itself (log away, own loop late); mass-loss freezes are in `freezes`.
     pub holding: Option<String>,
     /// Why this node takes no renewals, though it answers reads: it hears nobody.
@@ -318,6 +322,12 @@ impl Link {
         drop(held);
         self.shared.sessions.put(session, |word| word.of(epoch).into_iter().for_each(|word| word.is_held = true));
         newest
+    }
+
+    /// The sessions that this node holds a connection of, each with the newest epoch that it knows of.
+    pub(crate) fn held(&self) -> Vec<(SessionId, u32)> {
+        let held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.iter().map(|(session, newest)| (*session, *newest.borrow())).collect()
     }
 
     /// The applier has seen this epoch of a session, on whatever node.

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{Author, Base, Instance, InstanceId, InstanceKey, Op, Revision, ServiceKey};
+use crate::model::{Author, Base, Instance, InstanceId, InstanceKey, Op, Position, Revision, ServiceKey};
+use crate::state::State;
 use crate::view::{Encoded, View};
 
 /// Most changes kept; beyond it writes are shed.
@@ -132,6 +133,19 @@ impl Overlay {
             }
         } else {
             self.keep(&key, author, op);
+        }
+    }
+
+    /// In another life of the log, what a register rests on that found nobody is told by that life's positions. Where
+    /// somebody is, or was since, it rests on what is no longer so, and will be refused. `end`: what had been applied of
+    /// the life before.
+    pub(super) fn rebase(&mut self, state: &State, end: Position) {
+        for unsent in self.unsent.values_mut() {
+            if let Op::Register { instance, base: Base::Absent(at), .. } = &mut unsent.op
+                && state.is_absent_since(instance, *at, end)
+            {
+                *at = state.position();
+            }
         }
     }
 

@@ -4,7 +4,21 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::model::{Entry, Frame, LogIdentity, Position};
+use crate::model::{Entry, Frame, LogGeneration, LogIdentity, Position};
+
+/// Which log, and which life of it.
+pub type Life = (LogIdentity, LogGeneration);
+
+/// What there is where a log is kept, of whichever life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Offset up to which frames were forgotten; 0: none.
+    pub trimmed: u64,
+    /// Offset of the last frame; equal to `trimmed` when there is none.
+    pub last: u64,
+    /// Of whom the first and the last frame are; `None`: there is none.
+    pub lives: Option<(Life, Life)>,
+}
 
 /// What the log holds now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +72,26 @@ pub trait ChangeLog: Send + Sync + 'static {
 
     /// Forgets the frames up to `upto`; the last frame is always kept.
     async fn trim(&self, upto: Position) -> Result<(), AppendError>;
+
+    /// What is there now, whichever log and life this handle follows; where there is nothing at all, it is made, empty.
+    /// Only of a log that several nodes share; one that has a process to itself is [`Unusable`](LogReadError::Unusable).
+    async fn look(&self) -> Result<Found, LogReadError> {
+        Err(LogReadError::Unusable("it has one life only".into()))
+    }
+
+    /// From now on this handle is of this life, and whatever it has shown before counts no more. A frame of an earlier
+    /// generation of the same log, which a node has written that did not know of a later one, is shown in its place as a
+    /// frame without changes: every reader reads it alike. A frame of a later one makes the handle
+    /// [`Unusable`](LogReadError::Unusable) until it follows that. As [`look`](Self::look), only of a shared log.
+    async fn follow(&self, life: Life) -> Result<(), LogReadError> {
+        let _ = life;
+        Err(LogReadError::Unusable("it has one life only".into()))
+    }
+}
+
+/// What a frame is to the readers of a later life of its log: its place is taken, and it says nothing.
+pub fn outlived(frame: &Frame) -> Frame {
+    Frame { identity: frame.identity, writer: frame.writer, time_ms: 0, changes: Vec::new() }
 }
 
 #[derive(Debug, Clone, thiserror::Error)]

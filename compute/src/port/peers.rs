@@ -19,11 +19,25 @@ pub struct Age {
     pub age_ms: u64,
 }
 
+/// What the log is to a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Reading {
+    /// What it appends comes back.
+    #[default]
+    Reads,
+    /// It does not answer, for all that this node can tell.
+    Away,
+    /// It is lost. This node applies nothing more of that life, and waits for the next.
+    Stopped,
+}
+
 /// How far a node is that answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reply {
     pub node: NodeIncarnation,
     pub log: LogIdentity,
+    pub reading: Reading,
+    /// Final for this life of the log, where `reading` is [`Reading::Stopped`].
     pub applied: Position,
     pub landed: Position,
 }

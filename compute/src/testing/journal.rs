@@ -15,7 +15,10 @@ pub struct Decided {
 
 /// A journal that outlives the node: give it to the next one too, and it shows what both decided.
 #[derive(Default)]
-pub struct MemoryJournal(Mutex<Vec<Decided>>);
+pub struct MemoryJournal {
+    decided: Mutex<Vec<Decided>>,
+    raised: Mutex<Vec<(Position, Position)>>,
+}
 
 /// What is wrong with a journal, whatever the decisions were.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -37,14 +40,23 @@ impl MemoryJournal {
 
     /// Everything, as it was written: after a restart frames come again.
     pub fn decided(&self) -> Vec<Decided> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.decided.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The lives of the log that the node has begun: from which position, at which.
+    pub fn raised(&self) -> Vec<(Position, Position)> {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Journal for MemoryJournal {
     fn record(&self, entry: &Entry, verdicts: &[Verdict]) {
         let decided = Decided { entry: entry.clone(), verdicts: verdicts.to_vec() };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(decided);
+        self.decided.lock().unwrap_or_else(PoisonError::into_inner).push(decided);
+    }
+
+    fn raised(&self, from: Position, next: Position) {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner).push((from, next));
     }
 }
 

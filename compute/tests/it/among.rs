@@ -3,5 +3,6 @@
 mod company;
 mod death;
 mod leases;
+mod lost;
 mod operations;
 mod roles;

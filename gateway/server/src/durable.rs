@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_sync::kafka::KafkaLog;
+use cache_sync::kafka::KafkaTopic;
 use cache_sync::local::{self, Choice, LocalLog, OpenError};
-use compute::model::{GENERATIONS_FIRST, LogGeneration, LogState};
+use compute::model::{LogGeneration, LogState};
 use compute::node::{self, Node, Parts, StartError};
 use compute::port::change_log::LogReadError;
 use compute::port::store::{LandError, ReadError};
@@ -38,12 +38,14 @@ enum Store {
 /// The change log.
 enum Log {
     Local(Arc<LocalLog>),
-    Kafka(Arc<KafkaLog>),
+    Kafka(Arc<KafkaTopic>),
 }
 
 pub(crate) struct Durable {
     store: Store,
     log: Log,
+    /// Somebody said that the log which several nodes shared is lost, and it is.
+    is_topic_lost: bool,
 }
 
 impl Store {
@@ -102,11 +104,14 @@ impl Durable {
         let store = Store::open(config).await?;
         let bound = mark(&*store.port(), config, around).await?;
         around.stage.enter("opening the log");
-        let log = match &config.log {
-            config::Log::Local(path) => Log::Local(open_local(path, bound, config, around).await?),
-            config::Log::Kafka(topic) => Log::Kafka(shared::open(topic, &*store.port(), bound, config, around).await?),
+        let (log, is_topic_lost) = match &config.log {
+            config::Log::Local(path) => (Log::Local(open_local(path, bound, config, around).await?), false),
+            config::Log::Kafka(topic) => {
+                let (log, is_lost) = shared::open(topic, bound, config.adopt_store, around).await?;
+                (Log::Kafka(log), is_lost)
+            }
         };
-        let durable = Self { store, log };
+        let durable = Self { store, log, is_topic_lost };
         if config.adopt_store
             && let Err(ending) = durable.adopt().await
         {
@@ -116,14 +121,17 @@ impl Durable {
         Ok(durable)
     }
 
-    /// Binds the store to a log that took the place of a lost one.
+    /// Binds the store to a log that took the place of a lost one, where a process has that to itself. Where several
+    /// share it, the node sees to it when it boots.
     async fn adopt(&self) -> Result<(), Ending> {
-        let generation = match &self.log {
-            Log::Local(log) => log.generation(),
-            Log::Kafka(log) => log.generation(),
+        let is_lost = match &self.log {
+            Log::Local(log) => {
+                let adopted = node::adopt(&*self.store.port(), &**log, log.generation()).await;
+                adopted.map_err(|error| self.unstarted(&error))?
+            }
+            Log::Kafka(_) => self.is_topic_lost,
         };
-        let (store, log) = (self.store.port(), self.log.port());
-        if !node::adopt(&*store, &*log, generation).await.map_err(|error| unstarted(&error))? {
+        if !is_lost {
             tracing::warn!("the change log is not lost: --adopt-store does nothing, and is best left out");
         }
         Ok(())
@@ -140,7 +148,19 @@ impl Durable {
             peers: around.peers.clone(),
             journal: None,
         };
+        let mut is_topic_lost = self.is_topic_lost;
         loop {
+            if is_topic_lost {
+                match node::begin_next_life(&parts).await {
+                    Ok(()) => is_topic_lost = false,
+                    Err(error) if is_away(&error) => {
+                        tracing::warn!(%error, "the next life of the log could not be begun, trying again");
+                        around.clock.sleep(RETRY).await;
+                        continue;
+                    }
+                    Err(error) => return Err(self.unstarted(&error)),
+                }
+            }
             around.stage.enter("loading the store and replaying the log");
             match node::start(parts.clone(), config.node.clone()).await {
                 Ok(node) => return Ok(node),
@@ -149,9 +169,25 @@ impl Durable {
                     around.stage.enter("waiting for the store or the log to answer");
                     around.clock.sleep(RETRY).await;
                 }
-                Err(error) => return Err(unstarted(&error)),
+                Err(error) => return Err(self.unstarted(&error)),
             }
         }
+    }
+
+    /// With what to do, where the log is at fault.
+    fn unstarted(&self, error: &StartError) -> Ending {
+        let is_lost = matches!(
+            error,
+            StartError::LogLost { .. }
+                | StartError::Broken(_)
+                | StartError::Unpaired { .. }
+                | StartError::Log(LogReadError::Unusable(_) | LogReadError::Trimmed { .. })
+        );
+        let lost = match &self.log {
+            Log::Local(_) => LOST,
+            Log::Kafka(_) => shared::LOST,
+        };
+        Ending::Durable(if is_lost { format!("{error}; {lost}") } else { error.to_string() })
     }
 
     /// Writes what was handed over, and lets go of store and log.
@@ -190,7 +226,7 @@ async fn open_local(
     let choice = match bound {
         Some(log) if config.adopt_store => Choice::OpenOrCreate { generation: raised(log)?, chance },
         Some(log) => Choice::Existing(log.identity),
-        None => Choice::OpenOrCreate { generation: first_generation(chance.number()), chance },
+        None => Choice::OpenOrCreate { generation: node::first_generation(chance.number()), chance },
     };
     let log = LocalLog::open(&local::Config::at(path), choice, Arc::clone(around.clock)).await;
     log.map_err(|error| unopened(&error))
@@ -201,13 +237,6 @@ fn raised(lost: LogState) -> Result<LogGeneration, Ending> {
     node::raised(lost.watermark).ok_or_else(|| refused("too many logs were lost: no generation is left"))
 }
 
-/// The generation of a log that begins now: another one, as a rule, than that of a log which was here before.
-fn first_generation(drawn: u64) -> LogGeneration {
-    let (first, last) = GENERATIONS_FIRST.into_inner();
-    let above = drawn % (u64::from(last - first) + 1);
-    LogGeneration::try_from(above).map_or(first, |above| first + above)
-}
-
 fn is_away(error: &StartError) -> bool {
     matches!(
         error,
@@ -215,18 +244,6 @@ fn is_away(error: &StartError) -> bool {
             | StartError::Log(LogReadError::Away(_))
             | StartError::Land(LandError::Unknown(_))
     )
-}
-
-/// With what to do, where the log is at fault.
-fn unstarted(error: &StartError) -> Ending {
-    let is_lost = matches!(
-        error,
-        StartError::LogLost { .. }
-            | StartError::Broken(_)
-            | StartError::Unpaired { .. }
-            | StartError::Log(LogReadError::Unusable(_) | LogReadError::Trimmed { .. })
-    );
-    Ending::Durable(if is_lost { format!("{error}; {LOST}") } else { error.to_string() })
 }
 
 fn unopened(error: &OpenError) -> Ending {
@@ -245,6 +262,3 @@ fn unopened(error: &OpenError) -> Ending {
 fn refused(error: impl std::fmt::Display) -> Ending {
     Ending::Durable(error.to_string())
 }
-
-#[cfg(test)]
-mod tests;

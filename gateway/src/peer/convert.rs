@@ -2,7 +2,7 @@
 
 use compute::model::{InstanceId, Invalid, LogIdentity, NodeIncarnation, Position, Revision, ServiceKey};
 use compute::node::{Lag, Leases, Readiness, Report};
-use compute::port::peers::{Age, Reply};
+use compute::port::peers::{Age, Reading, Reply};
 use compute::watch::{Subscriber, Subscription};
 use schemas::thuban::peer::v1 as pb;
 use schemas::thuban::peer::v1::report_reply::State;
@@ -68,16 +68,35 @@ fn position(field: &'static str, packed: u64) -> Result<Position, Odd> {
 }
 
 pub(super) fn to_reply(reply: &Reply) -> pb::AskReply {
-    let Reply { node, log, applied, landed } = reply;
-    pb::AskReply { node: node.0, log: log.0.to_vec(), applied: applied.packed(), landed: landed.packed() }
+    let Reply { node, log, reading, applied, landed } = reply;
+    let reading = match reading {
+        Reading::Reads => pb::Reading::Reads,
+        Reading::Away => pb::Reading::Away,
+        Reading::Stopped => pb::Reading::Stopped,
+    };
+    pb::AskReply {
+        node: node.0,
+        log: log.0.to_vec(),
+        applied: applied.packed(),
+        landed: landed.packed(),
+        reading: reading.into(),
+    }
 }
 
 pub(super) fn from_reply(reply: &pb::AskReply) -> Result<Reply, Odd> {
     let log = <[u8; 16]>::try_from(reply.log.as_slice());
     let log = log.map_err(|_| odd("log", format!("{} bytes", reply.log.len()), "16 bytes"))?;
+    let reading = match pb::Reading::try_from(reply.reading) {
+        // A node of before the question has no other word.
+        Ok(pb::Reading::Unspecified | pb::Reading::Reads) => Reading::Reads,
+        Ok(pb::Reading::Away) => Reading::Away,
+        Ok(pb::Reading::Stopped) => Reading::Stopped,
+        Err(_) => return Err(odd("reading", reply.reading, "0 to 3")),
+    };
     Ok(Reply {
         node: NodeIncarnation(reply.node),
         log: LogIdentity(log),
+        reading,
         applied: position("applied", reply.applied)?,
         landed: position("landed", reply.landed)?,
     })

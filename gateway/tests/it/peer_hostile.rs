@@ -262,7 +262,7 @@ async fn connections_beyond_the_limit_are_told_so() {
 #[tokio::test]
 async fn who_answers_without_the_secret_is_not_believed() {
     let answer = || async {
-        let reply = pb::AskReply { node: THERE, log: vec![7; 16], applied: 1, landed: 1 };
+        let reply = pb::AskReply { node: THERE, log: vec![7; 16], applied: 1, landed: 1, reading: 1 };
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", "0".parse().unwrap());
         let frames: [Piece; 2] = [Ok(Frame::data(framed(0, &reply.encode_to_vec()))), Ok(Frame::trailers(trailers))];

@@ -61,7 +61,7 @@ async fn a_log_tells_which_it_is() {
     let connect = async || KafkaLog::connect(&place.config("a"), SystemClock::new()).await.unwrap();
     let connected = connect().await;
     assert_eq!((connected.found(), connected.found_first()), (Some((OURS, 3)), Some((OURS, 3))));
-    for (identity, generation) in [(OTHER, 3), (OURS, 4)] {
+    for (identity, generation) in [(OTHER, 3), (OURS, 2)] {
         let error = connect().await.bind(identity, generation).await.map(|_| ()).unwrap_err();
         let (found, wanted) = ((OURS, 3), (identity, generation));
         assert_eq!(error, OpenError::OtherLog { topic: place.topic("a"), found, wanted });
@@ -69,6 +69,15 @@ async fn a_log_tells_which_it_is() {
         assert!(said.contains(&OURS.to_string()) && said.contains(&identity.to_string()), "{said}");
         assert!(said.contains("generation 3") && said.contains(&format!("generation {generation}")), "{said}");
     }
+    // To the next life of it, what was written says nothing.
+    let log = connect().await.bind(OURS, 4).await.unwrap();
+    let outlived = read_all(&log, at(4, 0)).await;
+    assert_eq!(
+        outlived.iter().map(|entry| entry.position).collect::<Vec<_>>(),
+        (1..=5).map(|n| at(4, n)).collect::<Vec<_>>()
+    );
+    assert!(outlived.iter().all(|entry| entry.frame.changes.is_empty()));
+    log.close().await;
     place.trim("a", 2).await;
     let connected = connect().await;
     assert_eq!((connected.found(), connected.starts_at_zero()), (Some((OURS, 3)), false));

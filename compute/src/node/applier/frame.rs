@@ -57,6 +57,9 @@ impl Gathering {
 impl Applier {
     /// Builds and appends the next frame, if none is under way and there is something to say.
     pub(super) fn pump(&mut self) {
+        if self.recovering.is_some() {
+            return self.decide_while_stuck();
+        }
         if self.in_flight.is_some() {
             return;
         }
@@ -391,7 +394,7 @@ impl Applier {
     }
 
     /// Callers whose change may or may not be in the log are told so, rather than kept waiting.
-    fn answer_unknown(&mut self) {
+    pub(super) fn answer_unknown(&mut self) {
         for item in self.in_flight.iter_mut().flat_map(|f| f.unsure.drain(..)) {
             if let Item::Command { ticket, .. } = item {
                 self.calls.answer(ticket, Err(Error::LogAway));
@@ -409,7 +412,7 @@ impl Applier {
         }
     }
 
-    fn log_is_away(&mut self, now: MonoMs) {
+    pub(super) fn log_is_away(&mut self, now: MonoMs) {
         let since = self.away.map_or(now, |away| away.since);
         if self.away.is_none() {
             tracing::warn!("the change log is away; expiry is held back, writes go to the overlay");
@@ -439,6 +442,9 @@ impl Applier {
 
     /// Notices an append that takes too long, repeats one of unknown outcome, and tries a log that is away.
     pub(super) fn watch_log(&mut self, now: MonoMs) {
+        if self.recovering.is_some() {
+            return;
+        }
         let retry = match &self.in_flight {
             Some(InFlight { progress: InFlightProgress::Unknown { retry_at }, frame, .. }) if now >= *retry_at => {
                 Some(frame.clone())

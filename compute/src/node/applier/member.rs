@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::model::{Change, Digest, Frame, Lease, LogState, MemberRow, NodeIncarnation, Op, Position};
-use crate::node::Failure;
 use crate::node::checks::port_of;
 use crate::node::heard::{Heard, Owned};
 use crate::node::lander::Work;
 use crate::node::link::{Member, Told};
 use crate::node::overlay::{shows, subject};
 use crate::node::roll::Roll;
+use crate::node::{Failure, Parts};
+use crate::port::Peers;
 use crate::port::clock::MonoMs;
 use crate::port::prober::Probed;
-use crate::port::{Chance, Peers};
 use crate::state::Applied;
 use crate::state::witness::Opinion;
 
@@ -31,17 +31,20 @@ const LEAD_MS: MonoMs = 500;
 /// What a node has beside its state where others share its log.
 pub(super) struct Company {
     pub(super) peers: Arc<dyn Peers>,
-    chance: Arc<dyn Chance>,
+    /// What the node is made of.
+    pub(super) parts: Parts,
     /// Where this node's peer door is, as others reach it.
     address: Arc<str>,
-    roll: Roll,
-    heard: Arc<Heard>,
+    pub(super) roll: Roll,
+    pub(super) heard: Arc<Heard>,
     role: Role,
     lead_at: MonoMs,
     /// This node goes, and has no share of the leases any more.
     is_leaving: bool,
     /// It hears neither the log nor any other node.
     is_isolated: bool,
+    /// When the others are next asked what the log is to them.
+    pub(super) ask_at: MonoMs,
     /// What was read and what came of it at the last positions, to be compared with what the others say of theirs.
     shown: VecDeque<(Position, Shown)>,
     /// How often another node said that it had read other frames, or had made something else of them.
@@ -69,14 +72,14 @@ impl Company {
     pub(super) fn new(
         me: NodeIncarnation,
         members: impl Iterator<Item = NodeIncarnation>,
-        (peers, chance): (Arc<dyn Peers>, Arc<dyn Chance>),
+        (peers, parts): (Arc<dyn Peers>, Parts),
         (address, heard): (Arc<str>, Arc<Heard>),
         now: MonoMs,
     ) -> Self {
         let roll = Roll::new(me, members, now);
         Self {
             peers,
-            chance,
+            parts,
             address,
             roll,
             heard,
@@ -84,6 +87,7 @@ impl Company {
             lead_at: now,
             is_leaving: false,
             is_isolated: false,
+            ask_at: now,
             shown: VecDeque::new(),
             divergences: 0,
         }
@@ -99,6 +103,16 @@ impl Company {
 
     pub(super) fn lands(&self) -> bool {
         self.role == Role::Lander
+    }
+
+    /// Whoever lands next asks for the role again.
+    pub(super) fn step_down(&mut self) {
+        self.role = Role::Follower;
+    }
+
+    /// What was compared was of another life of the log.
+    pub(super) fn forget_shown(&mut self) {
+        self.shown.clear();
     }
 }
 
@@ -247,6 +261,8 @@ impl Applier {
         match told {
             Told::Heard(ages) => self.expiry.heard_elsewhere(&ages, now),
             Told::HandedOver(ages) => self.expiry.handed_over(ages, now),
+            Told::Lost if self.away.is_some() => self.recover("another node has found that it is lost".to_owned()),
+            Told::Lost => {}
             Told::Probed(op) => {
                 let author = self.own("check");
                 self.staged.push_back(Item::Own { op, author });
@@ -299,7 +315,8 @@ impl Applier {
     /// Takes the landing role, if it is this node's and it does not have it.
     pub(super) fn take_role(&mut self, now: MonoMs) {
         let is_first = self.is_first();
-        let Some(company) = self.company.as_mut() else { return };
+        let is_lost = self.recovering.is_some();
+        let Some(company) = self.company.as_mut().filter(|_| !is_lost) else { return };
         if company.role == Role::Follower && is_first && now >= company.lead_at && self.landing.is_none() {
             let Ok(permit) = self.ends.work.try_reserve() else { return };
             permit.send(Work::Lead);
@@ -311,6 +328,11 @@ impl Applier {
     /// What the store has counts, not what its last lander said of it.
     pub(super) fn led(&mut self, store: LogState) -> Result<(), Failure> {
         let from = self.state.landable_from();
+        if self.recovering.is_some() || store.watermark.generation() < from.generation() {
+            // It was asked for in an earlier life of the log.
+            self.not_led(None);
+            return Ok(());
+        }
         if store.watermark < from {
             let why = format!("it has landed {} and had landed {from}: it has lost what it had", store.watermark);
             return Err(self.fail(Failure::Store(why)));
@@ -335,7 +357,7 @@ impl Applier {
     pub(super) fn rejoin(&mut self) {
         let now = self.clock.mono_ms();
         let Some(company) = &mut self.company else { return };
-        let before = std::mem::replace(&mut self.me, NodeIncarnation(company.chance.number()));
+        let before = std::mem::replace(&mut self.me, NodeIncarnation(company.parts.chance.number()));
         tracing::warn!(was = before.0, is = self.me.0, "the others took this node for gone; it joins again");
         metrics::counter!("thuban_rejoins_total").increment(1);
         let members = self.state.members().map(|(node, _)| *node);

@@ -48,7 +48,7 @@ impl Applier {
     }
 
     /// What readers get of a service now.
-    fn shown(&self, key: &ServiceKey) -> Arc<View> {
+    pub(super) fn shown(&self, key: &ServiceKey) -> Arc<View> {
         let view = Arc::new(self.state.view(key));
         if self.overlay.has_shown(key) { Arc::new(self.overlay.over(&view)) } else { view }
     }

@@ -5,6 +5,7 @@ use crate::node::Config;
 use crate::node::link::{Counted, Freezing, NodeStatus, Readiness};
 use crate::node::report::{Lag, Leases};
 use crate::port::clock::MonoMs;
+use crate::port::peers::Reading;
 use crate::state::State;
 
 use super::{Applier, InFlightProgress};
@@ -31,6 +32,7 @@ pub(in crate::node) fn first_status(
         unlanded: state.unlanded(),
         log_away_ms: None,
         store_error: None,
+        reading: Reading::default(),
         holding: None,
         isolated: None,
         divergences: 0,
@@ -71,7 +73,9 @@ impl Applier {
             status.unlanded = self.unlanded();
             status.log_away_ms = self.away.map(|away| now - away.since);
             status.store_error.clone_from(&self.store_error);
-            status.holding = self.expiry.holding(now);
+            status.reading = self.reading();
+            let lost = self.recovering.as_ref().map(|lost| format!("the change log is lost: {}", lost.why));
+            status.holding = lost.or_else(|| self.expiry.holding(now));
             status.isolated = self.isolated().map(str::to_owned);
             status.divergences = divergences;
             status.members = members;

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::model::{Entry, Frame, Position};
 use crate::port::Chance;
-use crate::port::change_log::{AppendError, Bounds, ChangeLog, LogReadError};
+use crate::port::change_log::{AppendError, Bounds, ChangeLog, Found, Life, LogReadError};
 
 /// How an append goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -238,5 +238,16 @@ impl ChangeLog for FaultyLog {
             return Err(AppendError::Refused("away, as the test says".into()));
         }
         self.inner.trim(upto).await
+    }
+
+    async fn look(&self) -> Result<Found, LogReadError> {
+        self.pass(|gates| gates.read).await;
+        self.read_fault()?;
+        self.inner.look().await
+    }
+
+    async fn follow(&self, life: Life) -> Result<(), LogReadError> {
+        self.read_fault()?;
+        self.inner.follow(life).await
     }
 }

@@ -1,6 +1,7 @@
 //! What every change log must do, whatever it is made of.
 
 mod frames;
+mod lives;
 mod reading;
 mod trimming;
 mod writing;
@@ -15,6 +16,7 @@ use crate::model::{Entry, LogIdentity, Position};
 use crate::port::ChangeLog;
 
 pub use frames::{frame, heavy_frame, wide_frame};
+pub use lives::lives;
 
 /// Where the suite opens logs. A log keeps its name, identity and frames from one opening to the next.
 #[async_trait]

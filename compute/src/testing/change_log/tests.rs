@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
-use super::suite::{Site, frame, suite};
+use super::suite::{Site, frame, lives, suite};
 use super::{AppendFault, FaultyLog, MemoryLog, Rates, Stall};
 use crate::model::{Entry, Frame, LogIdentity, Position};
 use crate::port::ChangeLog;
@@ -76,7 +76,7 @@ struct Planted {
 
 impl Planted {
     fn over(inner: Arc<MemoryLog>, bug: Bug) -> Arc<Self> {
-        let before = inner.0.borrow().bounds().last;
+        let before = inner.followed().bounds(&inner.topic.borrow()).unwrap().last;
         Arc::new(Self { inner, bug, cursor: Mutex::new(Position::ZERO), before })
     }
 }
@@ -104,7 +104,7 @@ impl ChangeLog for Planted {
                 append(frame).await
             }
             Bug::AnotherIdentity => {
-                let identity = self.inner.0.borrow().identity;
+                let (identity, _) = self.inner.followed().life;
                 append(Arc::new(Frame { identity, ..(*frame).clone() })).await
             }
             Bug::LimitsIgnored if frame.changes.len() > 4096 => {
@@ -257,6 +257,18 @@ async fn the_same_seed_gives_the_same_faults() {
     }
     let late = written.windows(2).filter(|pair| pair[0] > pair[1]).count();
     assert!(late > 0 && written.len() > 100 && written.len() < 190, "{late} late of {}", written.len());
+}
+
+#[tokio::test]
+async fn handles_of_one_topic_pass() {
+    let one = MemoryLog::new(IDENTITY);
+    let other = one.handle();
+    let late = one.handle();
+    let write_late = async |seed| {
+        late.follow((IDENTITY, 1)).await.unwrap();
+        late.append(frame(IDENTITY, seed)).await.unwrap();
+    };
+    lives(&*one, &*other, IDENTITY, async || one.make_anew(), write_late).await.unwrap();
 }
 
 #[tokio::test]

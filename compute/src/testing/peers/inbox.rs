@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::model::{LogIdentity, NodeIncarnation, Position, ServiceKey};
 use crate::node::Report;
-use crate::port::peers::{Age, Host, Reply};
+use crate::port::peers::{Age, Host, Reading, Reply};
 use crate::watch::Subscription;
 
 /// What a node is told by another one.
@@ -38,7 +38,7 @@ impl InboxHost {
     pub fn new(node: NodeIncarnation) -> (Arc<Self>, Inbox) {
         let (told, inbox) = mpsc::unbounded_channel();
         let log = LogIdentity([7; 16]);
-        let reply = Reply { node, log, applied: Position::ZERO, landed: Position::ZERO };
+        let reply = Reply { node, log, reading: Reading::Reads, applied: Position::ZERO, landed: Position::ZERO };
         let answers = Mutex::new(Answers { reply, report: Report::default(), watched: BTreeMap::new() });
         (Arc::new(Self { told, answers }), inbox)
     }

@@ -2,12 +2,12 @@ use std::sync::Arc;
 
 use compute::Registry;
 use compute::model::{LogIdentity, NodeIncarnation, Op, ServiceKey};
-use compute::node::{Config, Node, Parts};
+use compute::node::{Config, Node, Parts, StartError};
 use compute::port::{ChangeLog, PresenceStore};
 use compute::testing::change_log::{FaultyLog, MemoryLog, Stall};
 use compute::testing::peers::{FaultyPeers, MemoryNetwork};
 use compute::testing::store::{FaultyStore, MemoryStore};
-use compute::testing::{ManualClock, SeededChance};
+use compute::testing::{ManualClock, MemoryJournal, SeededChance};
 
 use crate::world::{AllWell, World};
 
@@ -18,6 +18,8 @@ pub(super) struct Company {
     pub(super) log: Arc<MemoryLog>,
     pub(super) store: Arc<MemoryStore>,
     pub(super) network: Arc<MemoryNetwork>,
+    /// Of all of them.
+    pub(super) journal: Arc<MemoryJournal>,
     started: u64,
 }
 
@@ -58,6 +60,7 @@ impl Company {
             log: MemoryLog::new(LogIdentity([9; 16])),
             store: MemoryStore::new(),
             network: MemoryNetwork::new(),
+            journal: MemoryJournal::new(),
             started: 0,
         }
     }
@@ -68,8 +71,12 @@ impl Company {
 
     /// A node that has started and that all others know of.
     pub(super) async fn join(&mut self, name: &str) -> Seat {
+        self.try_join(name).await.expect("the node starts")
+    }
+
+    pub(super) async fn try_join(&mut self, name: &str) -> Result<Seat, StartError> {
         self.started += 1;
-        let log = FaultyLog::over(self.log.clone());
+        let log = FaultyLog::over(self.log.handle());
         let chance = SeededChance::new(self.started);
         let store = FaultyStore::new(self.store.clone(), self.world.clock.clone(), chance.clone());
         let peers = FaultyPeers::over(self.network.enter(name));
@@ -80,16 +87,18 @@ impl Company {
             chance,
             prober: Arc::new(AllWell),
             peers: Some(peers.clone()),
-            journal: None,
+            journal: Some(self.journal.clone()),
         };
         let config = Config { name: name.into(), peer_address: name.into(), ..Config::default() };
-        let node = self.world.drive(compute::node::start(parts, config)).await.expect("the node starts");
+        let node = self.world.drive(compute::node::start(parts, config)).await?;
         self.network.serve(name, Arc::new(node.registry()));
         let seat = Seat { node, name: name.to_owned(), log, store, peers };
         let me = seat.incarnation();
         let registry = seat.registry();
+        let life = (registry.status().log, registry.progress().applied.generation());
+        self.log.follow(life).await.expect("a log in memory is there");
         self.until("it is a member", || registry.status().members.iter().any(|member| member.node == me)).await;
-        seat
+        Ok(seat)
     }
 
     /// Three, each with its share of the leases.

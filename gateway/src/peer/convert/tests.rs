@@ -1,5 +1,5 @@
 use compute::model::{InstanceKey, LogIdentity, NodeIncarnation, Position, Revision};
-use compute::port::peers::{Age, Reply};
+use compute::port::peers::{Age, Reading, Reply};
 use compute::watch::{Subscriber, Subscription};
 use proptest::prelude::*;
 use schemas::thuban::peer::v1 as pb;
@@ -67,8 +67,13 @@ fn what_is_odd_names_its_field() {
 fn a_reply_comes_back_as_it_was() {
     let position = |offset| Position::new(127, offset).unwrap();
     let (node, log) = (NodeIncarnation(u64::MAX), LogIdentity([9; 16]));
-    let reply = Reply { node, log, applied: position((1 << 40) - 1), landed: position(0) };
-    assert_eq!(from_reply(&to_reply(&reply)).unwrap(), reply);
+    let at = |reading| Reply { node, log, reading, applied: position((1 << 40) - 1), landed: position(0) };
+    for reading in [Reading::Reads, Reading::Away, Reading::Stopped] {
+        assert_eq!(from_reply(&to_reply(&at(reading))).unwrap(), at(reading));
+    }
+    let reply = at(Reading::Reads);
+    let wrong = pb::AskReply { reading: 4, ..to_reply(&reply) };
+    assert!(from_reply(&wrong).unwrap_err().to_string().contains("reading is 4"));
     let wrong = pb::AskReply { log: vec![1], ..to_reply(&reply) };
     assert!(from_reply(&wrong).unwrap_err().to_string().contains("log is 1 bytes"));
     let wrong = pb::AskReply { landed: u64::MAX, ..to_reply(&reply) };

@@ -7,7 +7,7 @@ use super::telling::told;
 use super::{Outcome, Site, acquainted, ages};
 use crate::model::{LogIdentity, NodeIncarnation, Position, ServiceKey};
 use crate::node::{Lag, Leases, Readiness, Report};
-use crate::port::peers::{Host as _, PeerError, Reply};
+use crate::port::peers::{Host as _, PeerError, Reading, Reply};
 use crate::watch::{Subscriber, Subscription};
 
 /// More than goes into one message of most transports.
@@ -19,9 +19,10 @@ fn position(generation: u8, offset: u64) -> Position {
 
 pub(super) async fn ask(site: &dyn Site) -> Outcome {
     let [one, two, three] = acquainted(site).await?;
-    for (n, member) in [(1, &two), (2, &three)] {
+    for (n, member, reading) in [(1, &two, Reading::Stopped), (2, &three, Reading::Away)] {
         let (applied, landed) = (position(3, 1 << 30 | n), position(3, n));
-        let reply = Reply { node: member.node, log: LogIdentity([n as u8; 16]), applied, landed };
+        let log = LogIdentity([n as u8; 16]);
+        let reply = Reply { node: member.node, log, reading, applied, landed };
         member.host.set_reply(reply);
         let answered = one.peers.ask(member.node).await.map_err(|e| e.to_string())?;
         if answered != reply {

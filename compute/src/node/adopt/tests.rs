@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
-use compute::testing::SeededChance;
-
 use super::*;
+use crate::port::Chance as _;
+use crate::testing::SeededChance;
 
 #[test]
 fn a_new_log_seldom_has_the_generation_of_the_one_before() {
