@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 
 use crate::directory::Directory;
 use crate::model::limits::TTL_MS_DEFAULT;
-use crate::model::{InstanceKey, NodeIncarnation, Revision};
+use crate::model::{InstanceKey, NodeIncarnation, Position, Revision};
 use crate::port::clock::MonoMs;
 use crate::port::peers::Age;
 use crate::port::{Clock, Peers};
@@ -45,6 +45,8 @@ pub(crate) struct Heard {
     /// When this node last read the log, and when it last reached another one.
     read_at: AtomicU64,
     reached_at: AtomicU64,
+    /// The newest position that another node said it had applied, when it was asked because the log was silent here.
+    applied_elsewhere: AtomicU64,
 }
 
 impl Heard {
@@ -56,6 +58,7 @@ impl Heard {
             shortest_ttl_ms: AtomicU64::new(u64::MAX),
             read_at: AtomicU64::new(now),
             reached_at: AtomicU64::new(now),
+            applied_elsewhere: AtomicU64::new(Position::ZERO.packed()),
         })
     }
 
@@ -70,6 +73,12 @@ impl Heard {
         let heard = self.read_at.load(Ordering::Relaxed).max(self.reached_at.load(Ordering::Relaxed));
         let shortest = self.shortest_ttl_ms.load(Ordering::Relaxed).min(u64::from(TTL_MS_DEFAULT));
         now.saturating_sub(heard) > ISOLATED_MS.max(shortest / 3)
+    }
+
+    /// Whether the log goes on behind `at`, as far as can be told from here: it is being read, or another node has read
+    /// more. If not, it stands still for all of them.
+    pub(crate) fn log_goes_on(&self, at: Position, now: MonoMs) -> bool {
+        !self.is_log_silent(now) || self.applied_elsewhere.load(Ordering::Relaxed) > at.packed()
     }
 
     /// An instance of this generation was heard.
@@ -138,6 +147,9 @@ impl Heard {
         }
         let asked = peers.reachable().into_iter().map(|node| peers.ask(node));
         let answers = futures::future::join_all(asked).await;
+        for reply in answers.iter().flatten() {
+            self.applied_elsewhere.fetch_max(reply.applied.packed(), Ordering::Relaxed);
+        }
         if answers.iter().any(Result::is_ok) {
             self.reached_at.store(clock.mono_ms(), Ordering::Relaxed);
         }

@@ -399,15 +399,14 @@ impl Applier {
 
     /// Where this node's own words are in the log and do not come back, it is behind: it must not speak for anybody.
     pub(super) fn watch_lag(&mut self, now: MonoMs) {
-        if self.company.is_none() {
-            return;
-        }
-        // Not since it was handed over: a log that stood still shows nothing, and nobody is behind it.
+        let Some(company) = &self.company else { return };
+        // Not since it was handed over, and not while the log stands still: it shows nothing then, and nobody is behind.
         let unseen = match self.in_flight.as_ref().map(|f| &f.progress) {
-            Some(InFlightProgress::Appended { known_since, .. }) => Some(*known_since),
+            Some(InFlightProgress::Appended { at, known_since }) => Some((*at, *known_since)),
             _ => None,
         };
-        let is_behind = unseen.is_some_and(|since| now >= since + BEHIND_MS);
+        let is_behind =
+            unseen.is_some_and(|(at, since)| now >= since + BEHIND_MS && company.heard.log_goes_on(at, now));
         if is_behind && self.unready.is_none() {
             tracing::warn!("this node reads the log too slowly: it does not answer until it has caught up");
             self.expiry.hold(Hold::NotReady);
