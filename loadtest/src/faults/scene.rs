@@ -114,8 +114,8 @@ impl Scene {
         Ok(())
     }
 
-    /// Until every provider that is registered and alive now has renewed so often. Whether it came to that.
-    pub async fn renewed(&mut self, times: u64) -> bool {
+    /// Until every provider that is registered and alive now has renewed so often.
+    pub async fn renewed(&mut self, times: u64) -> Result<()> {
         let end = Instant::now() + RENEWAL_WITHIN * times as u32 + RENEWAL_WITHIN;
         let alive = self.truth.all().into_iter().filter(|known| known.died_at.is_none() && known.held.is_some());
         let goals: Vec<_> = alive.map(|known| (known.id, known.renewals + times)).collect();
@@ -123,13 +123,13 @@ impl Scene {
             let of = |id: &str| truth.of(id).filter(|known| known.died_at.is_none());
             goals.iter().find(|(id, goal)| of(id).is_some_and(|known| known.renewals < *goal)).cloned()
         };
-        while is_behind(&self.truth).is_some() {
+        while let Some((id, _)) = is_behind(&self.truth) {
             if Instant::now() > end {
-                return false;
+                return self.late(&format!("{id} could not renew {times} times"));
             }
             tokio::time::sleep(LOOK).await;
         }
-        true
+        Ok(())
     }
 
     /// Until each node says that it is.

@@ -99,7 +99,7 @@ impl Step {
             }
             Self::Trim => {
                 scene.cluster.order("signal store STOP").await?;
-                scene.renewed(2).await;
+                scene.renewed(2).await?;
                 scene.cluster.order("trim").await?;
             }
         }

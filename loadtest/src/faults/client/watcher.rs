@@ -42,7 +42,7 @@ impl Follower {
     /// Where a new connection is to go on.
     pub(super) fn resume(&mut self) -> Option<Revision> {
         if self.world != self.truth.world() {
-            // Whoever watches is told `compacted` by nodes that know nothing of what it saw.
+            // Nothing of what it saw means anything any more.
             (self.chain, self.world) = (Chain::new(), self.truth.world());
         }
         self.chain.resumes();
