@@ -155,13 +155,20 @@ impl ProducerContext for Context {
         match result {
             Ok(message) => pending.written(message.offset()),
             Err((error, _)) => {
-                if code(error) == Some(RDKafkaErrorCode::Fatal) {
+                if code(error).is_some_and(gives_up) {
                     self.0.is_fatal.store(true, Ordering::Release);
                 }
                 pending.failed(error);
             }
         }
     }
+}
+
+/// Whether an append with this outcome was the producer's last. One whose message outlived its time has to agree with the
+/// broker on a new epoch before it sends again, and was seen not to come to that after a broker had stood still: each
+/// message timed out from then on. Another producer has nothing to agree on.
+fn gives_up(error: RDKafkaErrorCode) -> bool {
+    matches!(error, RDKafkaErrorCode::Fatal | RDKafkaErrorCode::MessageTimedOut)
 }
 
 /// Whether these statistics say that the producer has its id.

@@ -64,14 +64,16 @@ async fn what_passes_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outcome_comes_in_bounded_time() {
+async fn an_outcome_comes_in_bounded_time_and_another_producer_goes_on() {
     let bench = Bench::new(&[("message.timeout.ms", "1000")]).await;
     assert_eq!(bench.append(b"one").await.unwrap(), at(1));
+    let first = bench.writer.current();
     bench.cluster.broker_down(1).unwrap();
     let error = tokio::time::timeout(Duration::from_secs(20), bench.append(b"two")).await.unwrap().unwrap_err();
     assert!(matches!(error, AppendError::Unknown(_)), "{error}");
     bench.cluster.broker_up(1).unwrap();
     assert!(bench.append(b"two").await.unwrap() > at(1));
+    assert!(!Arc::ptr_eq(&first, &bench.writer.current()), "one that may wait for ever for a new epoch goes on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
