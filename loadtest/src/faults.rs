@@ -112,7 +112,11 @@ async fn one(scene: &mut Scene, fault: &Fault) -> Result<Row> {
         truth.strike(&struck.iter().map(String::as_str).collect::<Vec<_>>());
         step.begin(scene).await?;
     }
-    scene.renewed(fault.renewals).await?;
+    if fault.all_can_renew {
+        scene.renewed(fault.renewals).await?;
+    } else {
+        scene.unrenewed(fault.renewals).await;
+    }
     for step in &fault.steps {
         step.end(scene).await?;
     }

@@ -29,6 +29,7 @@ pub fn all() -> Vec<Fault> {
         name: name.into(),
         steps: steps.to_vec(),
         renewals,
+        all_can_renew: true,
         is_core: false,
         is_planned: false,
     };
@@ -77,5 +78,6 @@ pub fn mixture(number: usize, dice: &mut Dice) -> Fault {
         steps.swap_remove(dice.below(3));
     }
     let name = format!("mixture {number}: {steps:?}");
-    Fault { name, steps, renewals: 2 + dice.below(8) as u64, is_core: false, is_planned: false }
+    let renewals = 2 + dice.below(8) as u64;
+    Fault { name, steps, renewals, all_can_renew: false, is_core: false, is_planned: false }
 }

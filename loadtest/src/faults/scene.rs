@@ -116,6 +116,14 @@ impl Scene {
 
     /// Until every provider that is registered and alive now has renewed so often.
     pub async fn renewed(&mut self, times: u64) -> Result<()> {
+        match self.unrenewed(times).await {
+            Some(id) => self.late(&format!("{id} could not renew {times} times")),
+            None => Ok(()),
+        }
+    }
+
+    /// As long as that takes, and no longer than it should; who could not do so by then.
+    pub async fn unrenewed(&mut self, times: u64) -> Option<String> {
         let end = Instant::now() + RENEWAL_WITHIN * times as u32 + RENEWAL_WITHIN;
         let alive = self.truth.all().into_iter().filter(|known| known.died_at.is_none() && known.held.is_some());
         let goals: Vec<_> = alive.map(|known| (known.id, known.renewals + times)).collect();
@@ -125,11 +133,11 @@ impl Scene {
         };
         while let Some((id, _)) = is_behind(&self.truth) {
             if Instant::now() > end {
-                return self.late(&format!("{id} could not renew {times} times"));
+                return Some(id);
             }
             tokio::time::sleep(LOOK).await;
         }
-        Ok(())
+        None
     }
 
     /// Until each node says that it is.

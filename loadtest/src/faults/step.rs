@@ -16,6 +16,9 @@ pub struct Fault {
     pub steps: Vec<Step>,
     /// It ends when every live provider has renewed so often: each does so twice in 4 s.
     pub renewals: u64,
+    /// Nobody is kept from renewing meanwhile. Else the fault lasts as long as so many renewals should take: a session
+    /// whose node died is not resumed while the log is away, and a node that starts is not ready.
+    pub all_can_renew: bool,
     /// Part of the short run, too.
     pub is_core: bool,
     /// An error that one retry does not cure is a fault of ours.
