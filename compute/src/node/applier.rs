@@ -513,12 +513,14 @@ impl Applier {
     /// When the applier must wake by itself.
     fn wake_at(&self) -> MonoMs {
         let mut at = self.ticked_at + TICK_MS;
-        if let Some(due) = self.expiry.next_deadline() {
+        // What can't be said now wakes nobody: it is said once the frame under way has come back, or the log has.
+        let may_append = self.in_flight.is_none() && self.away.is_none();
+        if let Some(due) = self.expiry.next_deadline(may_append) {
             at = at.min(due);
         }
         if let Some(due) = self.company.as_ref().and_then(Company::next_deadline)
-            && self.away.is_none()
-            && self.in_flight.is_none()
+            && may_append
+            && self.expiry.may_show(self.state.position())
         {
             at = at.min(due);
         }

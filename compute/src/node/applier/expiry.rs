@@ -196,8 +196,11 @@ impl Expiry {
         }
     }
 
-    pub(super) fn next_deadline(&self) -> Option<MonoMs> {
-        let soonest = [self.table.next_deadline(), self.witness.next_deadline(), self.pass_at()];
+    /// When there is something to do. What this node owes as a witness goes straight into a frame, so it is due only
+    /// when one may be appended.
+    pub(super) fn next_deadline(&self, may_append: bool) -> Option<MonoMs> {
+        let witness = self.witness.next_deadline().filter(|_| may_append);
+        let soonest = [self.table.next_deadline(), witness, self.pass_at()];
         soonest.into_iter().flatten().min()
     }
 

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::Expiry;
 use crate::model::{
-    Author, Base, Change, Entry, Frame, InstanceKey, Lease, LogIdentity, NodeIncarnation, Op, Origin, Position,
-    Provider, ProviderSpec,
+    Author, Base, Cause, Change, Entry, Frame, InstanceKey, Lease, LogIdentity, NodeIncarnation, Op, Origin, Position,
+    Provider, ProviderSpec, Suspicion,
 };
 use crate::node::checks::Feed;
 use crate::state::State;
@@ -58,4 +58,20 @@ fn leases_are_taken_over_in_the_order_of_their_names() {
         }
         assert_eq!(said, wanted);
     }
+}
+
+/// The loop of a node would turn without a pause until its frame has come back, or, with a log that is away, for ever.
+#[test]
+fn what_a_witness_owes_wakes_nobody_while_it_can_not_be_said() {
+    let (checks, _end) = Feed::new();
+    let state = state(0..1);
+    let mut expiry = Expiry::ready(ME, &state, &checks, 0);
+    let key = InstanceKey::new("default", "s000", "i").unwrap();
+    let there = state.instance(&key).unwrap();
+    there.cell.renew(900);
+    let (generation, revision) = (there.generation, state.position().next().at(0));
+    let suspicion = Suspicion { revision, generation, age_ms: 2_000, cause: Cause::Lapse };
+    expiry.witness.suspected(&key, there, &suspicion, 1_000);
+    assert_eq!(expiry.next_deadline(true), Some(1_000));
+    assert!(expiry.next_deadline(false).is_none_or(|at| at > 1_000));
 }
