@@ -140,7 +140,8 @@ impl Tables {
         Rows {
             namespaces: puts(&self.namespaces),
             services: puts(&self.services),
-            instances: puts(&self.instances),
+            // Where heartbeats go is never stored: of those who load a store none has what another heard.
+            instances: self.instances.iter().map(|(key, there)| Row::Put(key.clone(), unheard(there))).collect(),
             overrides: puts(&self.overrides),
             tombstones: puts(&self.tombstones),
             sessions: puts(&self.sessions),
@@ -150,6 +151,10 @@ impl Tables {
             members: puts(&self.members),
         }
     }
+}
+
+fn unheard(instance: &Instance) -> Arc<Instance> {
+    Arc::new(Instance { cell: Arc::default(), ..instance.clone() })
 }
 
 /// `age` orders the values of one key: an older one never overwrites a newer one.
