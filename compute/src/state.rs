@@ -16,6 +16,7 @@ pub mod lease_table;
 mod members;
 mod origins;
 pub mod ownership;
+pub mod planted;
 mod ranges;
 mod service;
 mod timers;

@@ -11,6 +11,7 @@ use crate::model::{
 };
 
 use super::State;
+use super::planted::{Rule, holds};
 
 /// What a command comes to.
 #[derive(Debug)]
@@ -178,11 +179,11 @@ impl State {
         answer: impl FnOnce(Arc<Instance>) -> Answer,
     ) -> Decision {
         match self.suspicions.get(key) {
-            Some(suspicion) => {
+            Some(suspicion) if holds(Rule::Refute) => {
                 let suspicion = suspicion.revision;
                 Decision::Append(Op::Refute { instance: key.clone(), suspicion, age_ms: 0 })
             }
-            None => Decision::Answer(answer(there.clone())),
+            _ => Decision::Answer(answer(there.clone())),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::port::clock::MonoMs;
 
 use super::freeze::{REFUSED_MS, RESEND_MS};
 use super::ownership::Ownership;
+use super::planted::{Rule, holds};
 
 /// The refutes that this node owes, until the log has cleared their suspicions.
 #[derive(Default)]
@@ -48,6 +49,9 @@ impl Witness {
     pub fn suspected(&mut self, key: &InstanceKey, instance: &Instance, suspicion: &Suspicion, now: MonoMs) {
         self.forget(key);
         if suspicion.cause != Cause::Lapse || suspicion.generation != instance.generation {
+            return;
+        }
+        if !holds(Rule::Refute) {
             return;
         }
         let Some(heard) = younger(&instance.cell, suspicion.age_ms, now) else { return };

@@ -10,4 +10,5 @@ mod model;
 mod node;
 mod overload;
 mod replay;
+mod simulation;
 mod world;

@@ -9,6 +9,7 @@ use crate::model::{
 };
 
 use super::super::SessionState;
+use super::super::planted::{Rule, holds};
 use super::super::verdict::Refusal;
 use super::{Applying, LeaseEvent, Result};
 
@@ -46,7 +47,7 @@ impl Applying<'_> {
     fn check_epoch(&self, cause: &Cause) -> Result {
         let Cause::Session { session, epoch } = cause else { return Ok(()) };
         let stands = self.state.sessions.get(session).is_none_or(|session| session.row.epoch == *epoch);
-        if stands { Ok(()) } else { Err(Refusal::Epoch) }
+        if stands || !holds(Rule::SessionEpoch) { Ok(()) } else { Err(Refusal::Epoch) }
     }
 
     /// The instance, if this very suspicion of it stands.
@@ -99,6 +100,10 @@ impl Applying<'_> {
     }
 
     pub(super) fn expire(&mut self, key: &InstanceKey, suspicion: Revision) -> Result {
+        if !holds(Rule::ExpireFence) && self.instance(key)?.generation < suspicion {
+            self.remove(key, RemovalReason::Expired);
+            return Ok(());
+        }
         let (instance, standing) = self.suspected(key, suspicion)?;
         self.check_epoch(&standing.cause)?;
         if instance.is_healthy() || instance.lease().remove_after().is_none() {

@@ -2,6 +2,7 @@
 
 use crate::model::{Cause, FreezeScope, MemberRow, NodeIncarnation, Op, Suspicion};
 
+use super::super::planted::{Rule, holds};
 use super::super::verdict::Refusal;
 use super::{Applying, LeaseEvent, Result};
 
@@ -76,6 +77,6 @@ impl Applying<'_> {
     pub(super) fn check_barrier(&self, standing: &Suspicion) -> Result {
         let waits = matches!(standing.cause, Cause::Lapse | Cause::Session { .. });
         let is_behind = || self.state.barrier().is_some_and(|shown| shown < standing.revision.position());
-        if waits && is_behind() { Err(Refusal::Barrier) } else { Ok(()) }
+        if waits && is_behind() && holds(Rule::Barrier) { Err(Refusal::Barrier) } else { Ok(()) }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::port::clock::MonoMs;
+use crate::state::planted::{Rule, holds};
 
 use super::window::is_mass;
 use super::{
@@ -59,6 +60,9 @@ impl Freezes {
 
     /// Freezes what loses too much at once.
     fn trip(&mut self, now: MonoMs, fresh: &[Candidate], totals: &Totals<'_>, words: &mut Vec<Word>) {
+        if !holds(Rule::Freeze) {
+            return;
+        }
         let (lost, of) = (self.window.lost(), totals.leases + self.window.gone_count());
         if !fresh.is_empty() && is_mass(lost, of) {
             let counted = self.marks.iter().filter(|(_, mark)| mark.counted.is_some());

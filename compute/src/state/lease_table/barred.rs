@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::model::{Position, Revision};
 use crate::port::clock::MonoMs;
 use crate::state::freeze::LeaseId;
+use crate::state::planted::{Rule, holds};
 
 /// How often the barrier is looked at while it holds something back: it moves without anybody telling the table.
 const LOOK_MS: MonoMs = 100;
@@ -18,7 +19,7 @@ pub(super) struct Barred {
 
 /// Whether a barrier lets a suspicion pass.
 pub(super) fn is_past(barrier: Option<Position>, suspicion: Revision) -> bool {
-    barrier.is_none_or(|shown| shown >= suspicion.position())
+    barrier.is_none_or(|shown| shown >= suspicion.position()) || !holds(Rule::Barrier)
 }
 
 impl Barred {

@@ -26,7 +26,7 @@ impl Model {
         }
     }
 
-    fn service_rows(&self) -> Vec<Row<compute::model::ServiceKey, ServiceRow>> {
+    pub(crate) fn service_rows(&self) -> Vec<Row<compute::model::ServiceKey, ServiceRow>> {
         let rows = self.services.iter().map(|(key, there)| {
             let digest = |sum: Digest, i: &compute::model::Instance| sum.plus(Digest::of(&i.id, i.revision));
             let row = ServiceRow {

@@ -66,6 +66,7 @@ fn what_a_witness_owes_wakes_nobody_while_it_can_not_be_said() {
     let (checks, _end) = Feed::new();
     let state = state(0..1);
     let mut expiry = Expiry::ready(ME, &state, &checks, 0);
+    expiry.table.due(0, Conditions { is_alone: true, barrier: None }, &|_| Members::default(), &mut Vec::new());
     let key = InstanceKey::new("default", "s000", "i").unwrap();
     let there = state.instance(&key).unwrap();
     there.cell.renew(900);

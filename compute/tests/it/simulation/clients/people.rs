@@ -1,0 +1,33 @@
+use compute::command::{Ack, Command, Reached};
+use compute::model::{InstanceKey, OperatorPatch, RemovalReason, Set};
+
+use super::super::history::Wrote;
+use super::{Client, Phase};
+use crate::world::somebody;
+
+/// An operator: takes instances out of the rotation and back, and now and then removes one that is somebody's.
+pub(in crate::simulation) async fn operator(client: Client, keys: Vec<InstanceKey>) {
+    let sim = client.sim.clone();
+    while client.rest(sim.between(200, 1_500), Phase::Healing).await {
+        let key = keys[sim.below(keys.len() as u64) as usize].clone();
+        let (what, command) = if sim.percent(25) {
+            let reason = RemovalReason::Operator;
+            ("remove", Command::Deregister { instance: key.clone(), generation: None, reason })
+        } else {
+            let patch = OperatorPatch { isolated: Set::To(sim.percent(50)), ..OperatorPatch::default() };
+            ("operate", Command::Operate { instance: key.clone(), generation: None, patch })
+        };
+        let seat = client.any_seat();
+        let asked = client
+            .ask(seat, 1_000, |registry| async move { registry.submit_one(&somebody(), Ack::Log, command).await });
+        let Ok(answered) = asked.await else { continue };
+        sim.note(what, &key, answered.value.revision);
+        if answered.value.reached >= Reached::Log {
+            let revision = match &answered.value.answer {
+                compute::command::Answer::Instance { instance, .. } => instance.revision,
+                _ => answered.value.revision,
+            };
+            client.history.told().wrote.push(Wrote { key, what, revision, is_landed: false });
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What must hold in every run, whatever went wrong: a file for each promise.
+
+mod dead;
+mod fences;
+mod landing;
+mod leases;
+mod mass;
+mod quiet;
+mod reads;
+mod watches;
+mod writes;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use compute::model::{Entry, Position, ServiceKey};
+use compute::port::Journal;
+use compute::state::Verdict;
+use compute::testing::journal::Decided;
+
+use super::history::Told;
+use super::ports::Landed;
+use super::sim::Sim;
+
+pub(super) use dead::KEPT_MS_MAX;
+use fences::Truth;
+
+/// The journal of all nodes: each frame once, and a word if two of them decided it otherwise.
+pub(super) struct Ledger {
+    sim: Sim,
+    book: Mutex<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    decided: Vec<Decided>,
+    wrong: Vec<String>,
+}
+
+/// All that is known of a run when it is over.
+pub(super) struct Evidence<'a> {
+    pub(super) told: &'a Told,
+    pub(super) decided: &'a [Decided],
+    /// When each frame was appended, by offset.
+    pub(super) appended_ms: &'a [u64],
+    pub(super) landed: &'a [Landed],
+    /// When nothing went wrong any more, and when it was over.
+    pub(super) healed_ms: u64,
+    pub(super) over_ms: u64,
+    /// Each node's views at the end, by name.
+    pub(super) shown: &'a [(Arc<str>, Vec<Shown>)],
+}
+
+/// A service as a node shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Shown {
+    pub(super) service: ServiceKey,
+    pub(super) revision: compute::model::Revision,
+    pub(super) digest: compute::model::Digest,
+    pub(super) overlay: u32,
+}
+
+impl Evidence<'_> {
+    fn appended_ms(&self, decided: &Decided) -> u64 {
+        self.appended_ms.get(decided.entry.position.offset() as usize - 1).copied().unwrap_or(u64::MAX)
+    }
+}
+
+/// Everything that is wrong with a run.
+pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<String> {
+    let mut wrong = evidence.told.wrong.clone();
+    let truth = match Truth::of(evidence.decided, evidence.landed) {
+        Ok(truth) => truth,
+        Err(broken) => {
+            wrong.push(format!("fence: {broken}"));
+            return wrong;
+        }
+    };
+    wrong.extend(landing::check(evidence, &truth));
+    wrong.extend(leases::check(evidence));
+    wrong.extend(mass::check(evidence));
+    wrong.extend(dead::check(evidence, &truth));
+    wrong.extend(writes::check(evidence));
+    wrong.extend(reads::check(evidence, &truth));
+    wrong.extend(watches::check(evidence, &truth));
+    wrong.extend(quiet::check(evidence, &truth));
+    wrong
+}
+
+impl Ledger {
+    pub(super) fn new(sim: Sim) -> Arc<Self> {
+        Arc::new(Self { sim, book: Mutex::default() })
+    }
+
+    pub(super) fn wrong(&self, what: String) {
+        self.sim.tell(|| what.clone());
+        self.book().wrong.push(what);
+    }
+
+    /// What all decided, and what was wrong while they did.
+    pub(super) fn close(&self) -> (Vec<Decided>, Vec<String>) {
+        let mut book = self.book();
+        (std::mem::take(&mut book.decided), std::mem::take(&mut book.wrong))
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Journal for Ledger {
+    fn raised(&self, before: Position, after: Position) {
+        self.wrong(format!("nobody loses the log in a run, and it was raised from {before} to {after}"));
+    }
+
+    fn record(&self, entry: &Entry, verdicts: &[Verdict]) {
+        let mut book = self.book();
+        let at = entry.position.offset() as usize - 1;
+        match book.decided.get(at) {
+            Some(before) if before.entry.checksum != entry.checksum => {
+                let wrong = format!("two nodes read different frames at {}", entry.position);
+                book.wrong.push(wrong);
+            }
+            Some(before) if before.verdicts != verdicts => {
+                let (one, other) = (&before.verdicts, verdicts);
+                let wrong = format!("agreement: at {} one decided {one:?}, another {other:?}", entry.position);
+                book.wrong.push(wrong);
+            }
+            Some(_) => {}
+            None if at == book.decided.len() => {
+                let decided = Decided { entry: entry.clone(), verdicts: verdicts.to_vec() };
+                self.sim.tell(|| {
+                    let pairs = entry.frame.changes.iter().zip(verdicts);
+                    let beside = |v: &Verdict| if v.is_applied() { String::new() } else { format!("{v:?} ") };
+                    let words = pairs.map(|(change, verdict)| format!(" {}{:?};", beside(verdict), change.op));
+                    format!("first applied {}{}", entry.position, words.collect::<String>())
+                });
+                book.decided.push(decided);
+            }
+            None => {
+                let wrong = format!("nobody applied what is before {}", entry.position);
+                book.wrong.push(wrong);
+            }
+        }
+    }
+}
