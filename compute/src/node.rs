@@ -16,7 +16,9 @@ mod overlay;
 mod recovery;
 mod report;
 mod roll;
+mod snapshot;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -40,6 +42,8 @@ pub use report::{Address, Lag, Leases, Report};
 #[derive(Clone)]
 pub struct Parts {
     pub store: Arc<dyn PresenceStore>,
+    /// Where a node that shares its store keeps a copy of it for itself, to boot from while that is away.
+    pub snapshot: Option<Arc<dyn PresenceStore>>,
     pub log: Arc<dyn ChangeLog>,
     pub clock: Arc<dyn Clock>,
     pub chance: Arc<dyn Chance>,
@@ -93,6 +97,8 @@ pub struct Node {
     waker: JoinHandle<()>,
     /// Tells other nodes what was heard of their leases.
     teller: Option<JoinHandle<()>>,
+    /// Keeps a copy of what has landed.
+    keeper: Option<(Arc<snapshot::Keeper>, JoinHandle<()>)>,
 }
 
 /// Why a running node had to stop: going on could only make things worse.
@@ -129,6 +135,8 @@ pub async fn start(parts: Parts, config: Config) -> Result<Node, StartError> {
         identity: booted.state.log().identity,
         epoch: booted.epoch,
         trimmed: booted.trimmed,
+        keeps_for_copies: parts.snapshot.is_some(),
+        landed_at: VecDeque::new(),
     };
     let lander = tokio::spawn(lander.run(work_end, landings));
     let (checks, checks_end) = checks::Feed::new();
@@ -150,8 +158,9 @@ pub async fn start(parts: Parts, config: Config) -> Result<Node, StartError> {
     let applier = applier::Applier::new(me, &parts, config, booted, directory.clone(), hub.clone(), ends);
     let (stop, stopped) = oneshot::channel();
     let applier = tokio::spawn(applier.run(stopped));
+    let keeper = snapshot::Keeper::of(&parts).map(Arc::new).map(|keeper| (keeper.clone(), tokio::spawn(keeper.run())));
     let inner = Inner { directory, hub, link, heard, peers: parts.peers, clock: parts.clock, chance: parts.chance };
-    Ok(Node { registry: Registry { inner: Arc::new(inner) }, stop, applier, lander, checker, waker, teller })
+    Ok(Node { registry: Registry { inner: Arc::new(inner) }, stop, applier, lander, checker, waker, teller, keeper })
 }
 
 impl Node {
@@ -171,7 +180,8 @@ impl Node {
     /// Ends at once, as a killed process does: nothing is finished and nobody is told.
     #[cfg(any(test, feature = "testing"))]
     pub async fn kill(self) {
-        for task in [self.lander, self.checker, self.waker].into_iter().chain(self.teller) {
+        let keeper = self.keeper.map(|(_, task)| task);
+        for task in [self.lander, self.checker, self.waker].into_iter().chain(self.teller).chain(keeper) {
             task.abort();
         }
         self.applier.abort();
@@ -185,6 +195,10 @@ impl Node {
         let _ = self.applier.await;
         let _ = self.lander.await;
         self.teller.iter().for_each(JoinHandle::abort);
+        if let Some((keeper, task)) = &self.keeper {
+            task.abort();
+            keeper.keep().await;
+        }
         self.checker.abort();
         let _ = self.checker.await;
         self.registry.inner.hub.close();

@@ -1,17 +1,26 @@
 //! Presence lands in the store: coalesced, sorted, fenced write-behind, with the log's watermark in the same
 //! transaction. The applier hands over one batch at a time; it keeps gathering while this one is written.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::model::{LogIdentity, LogState, Position, Rows};
+use crate::port::clock::MonoMs;
 use crate::port::store::{Epoch, LandError, PresenceStore};
 use crate::port::{ChangeLog, Clock};
 
-/// Frames kept behind the watermark, for nodes that boot from a snapshot of their own.
+use super::snapshot::EVERY;
+
+/// Frames kept behind the watermark.
 const TRIM_SLACK: u64 = 1_024;
+/// Where nodes boot from copies of their own: all frames behind what had landed so long ago, but no more than so many.
+const COPY_AGE_MS: MonoMs = 3 * EVERY.as_millis() as MonoMs;
+const COPY_FRAMES_MAX: u64 = 1 << 20;
+/// Of what had landed when, one note is taken in this time.
+const NOTE_MS: MonoMs = 10_000;
 /// The log is trimmed when this many frames can go at once: trimming each would cost a write each.
 const TRIM_STEP: u64 = 4_096;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -52,6 +61,10 @@ pub(super) struct Lander {
     /// `None`: another node lands.
     pub(super) epoch: Option<Epoch>,
     pub(super) trimmed: Position,
+    /// Nodes have copies of what had landed some time ago, and the log must lead on from them.
+    pub(super) keeps_for_copies: bool,
+    /// What had landed when.
+    pub(super) landed_at: VecDeque<(MonoMs, Position)>,
 }
 
 impl Lander {
@@ -160,8 +173,26 @@ impl Lander {
         }
     }
 
+    /// Up to where the log may be forgotten.
+    fn slack(&mut self, landed: Position) -> Position {
+        if !self.keeps_for_copies {
+            return landed.back(TRIM_SLACK);
+        }
+        let now = self.clock.mono_ms();
+        if self.landed_at.back().is_none_or(|(at, _)| now >= at + NOTE_MS) {
+            self.landed_at.push_back((now, landed));
+        }
+        // The newest that is old enough.
+        while self.landed_at.get(1).is_some_and(|(at, _)| now >= at + COPY_AGE_MS) {
+            self.landed_at.pop_front();
+        }
+        let old = self.landed_at.front().filter(|(at, _)| now >= at + COPY_AGE_MS).map(|(_, position)| *position);
+        let old = old.filter(|old| old.generation() == landed.generation());
+        old.unwrap_or(landed.back(u64::MAX)).max(landed.back(COPY_FRAMES_MAX)).min(landed.back(TRIM_SLACK))
+    }
+
     async fn trim(&mut self, landed: Position) {
-        let upto = landed.back(TRIM_SLACK);
+        let upto = self.slack(landed);
         if self.trimmed.generation() != landed.generation() {
             self.trimmed = landed.back(u64::MAX);
         }

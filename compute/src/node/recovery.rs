@@ -18,11 +18,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::model::{LogGeneration, LogIdentity, LogState, NodeIncarnation, Position, Revision, Row, Rows};
 use crate::port::change_log::Found;
 use crate::port::clock::MonoMs;
-use crate::port::store::{LandError, Loaded};
+use crate::port::store::{LandError, Loaded, ReadError};
 
 use super::adopt::raised;
 use super::bootstrap::{Booted, StartError, replay};
-use super::{Parts, first_generation};
+use super::{Parts, first_generation, snapshot};
 use decide::{Heard, Pair, Source, Step, decide, pair};
 
 /// Who has not answered for so long is not waited for.
@@ -226,8 +226,31 @@ impl Recovery {
     }
 }
 
-/// Boots a node that shares its log, whatever has become of that.
+/// Boots a node that shares its log, whatever has become of that. While the store is away it boots from its own copy of
+/// what had landed, if the log leads on from there.
 pub(super) async fn boot(parts: &Parts) -> Result<Booted, StartError> {
+    match boot_from_store(parts).await {
+        Err(StartError::Store(ReadError::Away(why))) => {
+            let Some((log, loaded)) = snapshot::newest(parts).await else { return Err(ReadError::Away(why).into()) };
+            boot_from_copy(parts, log, loaded, why).await
+        }
+        other => other,
+    }
+}
+
+async fn boot_from_copy(parts: &Parts, log: LogState, loaded: Loaded, why: String) -> Result<Booted, StartError> {
+    let found = parts.log.look().await?;
+    let leads_on = judge(log, &found).is_ok() && found.trimmed <= log.watermark.offset();
+    if !leads_on {
+        tracing::warn!(copy = %log.watermark, of = %log.identity, "the log does not lead on from this node's own copy of what had landed: it waits for the store");
+        return Err(ReadError::Away(why).into());
+    }
+    tracing::warn!(why, copy = %log.watermark, "the store is away: this node boots from its own copy of what had landed");
+    parts.log.follow((log.identity, generation_of(log, &found))).await?;
+    replay(parts, loaded, log.identity, None).await
+}
+
+async fn boot_from_store(parts: &Parts) -> Result<Booted, StartError> {
     let identity = name(parts).await?;
     let mut lost: Option<(Recovery, MonoMs)> = None;
     loop {

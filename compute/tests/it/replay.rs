@@ -72,6 +72,7 @@ impl Lives {
     async fn boot(&self) -> Node {
         for _ in 0..50 {
             let parts = Parts {
+                snapshot: None,
                 journal: Some(self.journal.clone()),
                 prober: Arc::new(Moody(self.chance.clone())),
                 ..self.world.parts()

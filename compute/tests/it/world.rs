@@ -52,6 +52,7 @@ impl World {
 
     pub(crate) fn parts(&self) -> Parts {
         Parts {
+            snapshot: None,
             store: self.store.clone(),
             log: self.log.clone() as Arc<dyn ChangeLog>,
             clock: self.clock.clone(),

@@ -1,5 +1,6 @@
 //! Store and log, embedded or shared, and the node that stands on them.
 
+mod copy;
 mod shared;
 
 use std::path::Path;
@@ -44,6 +45,8 @@ enum Log {
 pub(crate) struct Durable {
     store: Store,
     log: Log,
+    /// This node's own copy of a store that it shares.
+    copy: Option<Arc<SqliteStore>>,
     /// Somebody said that the log which several nodes shared is lost, and it is.
     is_topic_lost: bool,
 }
@@ -102,16 +105,25 @@ impl Durable {
     pub(crate) async fn open(config: &Config, around: &Surroundings<'_>) -> Result<Self, Ending> {
         around.stage.enter("opening the store");
         let store = Store::open(config).await?;
-        let bound = mark(&*store.port(), config, around).await?;
-        around.stage.enter("opening the log");
         let (log, is_topic_lost) = match &config.log {
-            config::Log::Local(path) => (Log::Local(open_local(path, bound, config, around).await?), false),
+            config::Log::Local(path) => {
+                let bound = mark(&*store.port(), config, around).await?;
+                around.stage.enter("opening the log");
+                (Log::Local(open_local(path, bound, config, around).await?), false)
+            }
             config::Log::Kafka(topic) => {
+                // A node that has a copy of its own does not wait for the store; somebody's word is about the store.
+                let bound = if config.adopt_store { mark(&*store.port(), config, around).await? } else { None };
+                around.stage.enter("opening the log");
                 let (log, is_lost) = shared::open(topic, bound, config.adopt_store, around).await?;
                 (Log::Kafka(log), is_lost)
             }
         };
-        let durable = Self { store, log, is_topic_lost };
+        let copy = match &log {
+            Log::Kafka(_) => copy::open(&config.data_dir).await,
+            Log::Local(_) => None,
+        };
+        let durable = Self { store, log, copy, is_topic_lost };
         if config.adopt_store
             && let Err(ending) = durable.adopt().await
         {
@@ -141,6 +153,7 @@ impl Durable {
     pub(crate) async fn start(&self, config: &Config, around: &Surroundings<'_>) -> Result<Node, Ending> {
         let parts = Parts {
             store: self.store.port(),
+            snapshot: self.copy.clone().map(|copy| copy as Arc<dyn PresenceStore>),
             log: self.log.port(),
             clock: Arc::clone(around.clock),
             chance: Arc::clone(around.chance),
@@ -194,6 +207,9 @@ impl Durable {
     pub(crate) async fn close(&self) {
         self.log.close().await;
         self.store.close().await;
+        if let Some(copy) = &self.copy {
+            copy.close().await;
+        }
     }
 }
 

@@ -77,6 +77,7 @@ impl Company {
     async fn join(&self, name: &str, seed: u64) -> Seat {
         let (clock, chance) = (SystemClock::new() as Arc<dyn Clock>, SeededChance::new(seed));
         let parts = Parts {
+            snapshot: None,
             store: self.store.clone() as Arc<dyn PresenceStore>,
             log: self.log.clone() as Arc<dyn ChangeLog>,
             clock: clock.clone(),

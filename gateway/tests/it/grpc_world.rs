@@ -68,6 +68,7 @@ impl World {
         let chance = SeededChance::new(1);
         let log = FaultyLog::over(MemoryLog::new(LogIdentity([7; 16])));
         let parts = Parts {
+            snapshot: None,
             store: MemoryStore::new(),
             log: log.clone() as Arc<dyn ChangeLog>,
             clock: clock.clone(),

@@ -71,6 +71,7 @@ impl World {
         let store = FaultyStore::new(MemoryStore::new(), clock.clone(), chance.clone());
         let log = FaultyLog::over(MemoryLog::new(LogIdentity([7; 16])));
         let parts = Parts {
+            snapshot: None,
             store: store.clone() as Arc<dyn PresenceStore>,
             log: log.clone() as Arc<dyn ChangeLog>,
             clock: clock.clone(),

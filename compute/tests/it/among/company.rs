@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use compute::Registry;
@@ -6,7 +7,7 @@ use compute::node::{Config, Node, Parts, StartError};
 use compute::port::{ChangeLog, PresenceStore};
 use compute::testing::change_log::{FaultyLog, MemoryLog, Stall};
 use compute::testing::peers::{FaultyPeers, MemoryNetwork};
-use compute::testing::store::{FaultyStore, MemoryStore};
+use compute::testing::store::{Fault, FaultyStore, MemoryStore};
 use compute::testing::{ManualClock, MemoryJournal, SeededChance};
 
 use crate::world::{AllWell, World};
@@ -18,8 +19,12 @@ pub(super) struct Company {
     pub(super) log: Arc<MemoryLog>,
     pub(super) store: Arc<MemoryStore>,
     pub(super) network: Arc<MemoryNetwork>,
+    /// What each keeps for itself, by name.
+    pub(super) copies: BTreeMap<String, Arc<MemoryStore>>,
     /// Of all of them.
     pub(super) journal: Arc<MemoryJournal>,
+    /// Of those who join from now on.
+    pub(super) is_store_away: bool,
     started: u64,
 }
 
@@ -60,7 +65,9 @@ impl Company {
             log: MemoryLog::new(LogIdentity([9; 16])),
             store: MemoryStore::new(),
             network: MemoryNetwork::new(),
+            copies: BTreeMap::new(),
             journal: MemoryJournal::new(),
+            is_store_away: false,
             started: 0,
         }
     }
@@ -80,7 +87,12 @@ impl Company {
         let chance = SeededChance::new(self.started);
         let store = FaultyStore::new(self.store.clone(), self.world.clock.clone(), chance.clone());
         let peers = FaultyPeers::over(self.network.enter(name));
+        if self.is_store_away {
+            store.stand(Some(Fault::Lose));
+        }
+        let copy = self.copies.entry(name.to_owned()).or_default().clone();
         let parts = Parts {
+            snapshot: Some(copy),
             store: store.clone() as Arc<dyn PresenceStore>,
             log: log.clone() as Arc<dyn ChangeLog>,
             clock: self.world.clock.clone(),

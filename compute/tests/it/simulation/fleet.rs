@@ -67,6 +67,7 @@ impl World {
 
     fn parts(&self, way: &Way) -> Parts {
         Parts {
+            snapshot: None,
             store: Arc::new(SimStore { way: way.clone(), database: self.database.clone() }),
             log: Arc::new(SimLog { way: way.clone(), topic: self.topic.clone() }),
             clock: Arc::new(SimClock::new(way)),

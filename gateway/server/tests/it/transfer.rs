@@ -48,6 +48,7 @@ async fn cluster() -> Vec<Seat> {
     for (name, seed) in [("a", 1), ("b", 2), ("c", 3)] {
         let (clock, chance) = (SystemClock::new() as Arc<dyn Clock>, SeededChance::new(seed));
         let parts = Parts {
+            snapshot: None,
             store: store.clone() as Arc<dyn PresenceStore>,
             log: log.clone() as Arc<dyn ChangeLog>,
             clock: clock.clone(),

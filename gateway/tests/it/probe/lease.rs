@@ -68,6 +68,7 @@ async fn becomes(registry: &Registry, expected: Option<&str>) {
 async fn what_the_probes_say_is_what_readers_see() {
     let clock = SystemClock::new();
     let parts = Parts {
+        snapshot: None,
         store: MemoryStore::new(),
         log: MemoryLog::new(LogIdentity([7; 16])),
         clock,
