@@ -247,16 +247,22 @@ async fn a_connection_lost_at_the_commit_is_unknown_and_the_mark_tells() {
     assert_eq!(mark(&store).await, (Epoch(epoch.0 + 1), now));
 }
 
+/// A landing that its node has given up, with the commit on its way; and another node's store.
+async fn held_up() -> Option<(Led, Arc<MysqlStore>)> {
+    let led = wired().await?;
+    let neighbour = open(&led.base.settings()).await.unwrap();
+    led.wire.next_commit(AtCommit::HoldUp);
+    let landed = ends(led.store.land(led.epoch, state(2), at(1).watermark, at(2))).await;
+    assert!(matches!(landed, Err(LandError::Unknown(_))), "{landed:?}");
+    led.wire.held().await;
+    Some((led, neighbour))
+}
+
 /// The commit reaches the server when its node has long given it up: whoever asks for the mark by then must be told
 /// what it becomes, not what it was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_comes_late_is_waited_for() {
-    let Some(Led { base, server: _server, wire, store, epoch }) = wired().await else { return };
-    let neighbour = open(&base.settings()).await.unwrap();
-    wire.next_commit(AtCommit::HoldUp);
-    let landed = ends(store.land(epoch, state(2), at(1).watermark, at(2))).await;
-    assert!(matches!(landed, Err(LandError::Unknown(_))), "{landed:?}");
-    wire.held().await;
+    let Some((Led { base: _base, server: _server, wire, store, epoch }, neighbour)) = held_up().await else { return };
 
     // It is open on the server: nobody is told a mark yet, nor takes the role.
     let asked = ends(store.mark()).await;
@@ -276,12 +282,9 @@ async fn a_commit_that_comes_late_is_waited_for() {
 /// A node that dies, or stands still, in the middle of a landing: the server ends its session, and with it the lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_stands_still_in_a_landing_holds_nobody_up_for_long() {
-    let Some(Led { base, server: _server, wire, store, epoch }) = wired().await else { return };
-    let neighbour = open(&base.settings()).await.unwrap();
-    wire.next_commit(AtCommit::HoldUp);
-    let landed = ends(store.land(epoch, state(2), at(1).watermark, at(2))).await;
-    assert!(matches!(landed, Err(LandError::Unknown(_))), "{landed:?}");
-    wire.held().await;
+    let Some((Led { base: _base, server: _server, wire: _wire, store, epoch }, neighbour)) = held_up().await else {
+        return;
+    };
     // Nothing is ever delivered.
     let raised = ends(async {
         loop {
