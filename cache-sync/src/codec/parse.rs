@@ -214,12 +214,16 @@ fn close_session(op: &wire::CloseSession) -> Result<Op, Invalid> {
 
 fn beacon(op: wire::Beacon) -> Result<Op, Invalid> {
     check::beacon(&op.name, &op.peer)?;
+    let digest = match &op.digest[..] {
+        [] => None,
+        said => Some(Digest::from_bytes(bytes("beacon.digest", said)?)),
+    };
     Ok(Op::Beacon {
         name: op.name.into(),
         peer: op.peer.into(),
         applied: position("beacon.applied", op.applied)?,
         rolling_hash: op.rolling_hash,
-        digest: bytes("beacon.digest", &op.digest).map(Digest::from_bytes)?,
+        digest,
         landed: position("beacon.landed", op.landed)?,
         leaving: op.leaving,
     })

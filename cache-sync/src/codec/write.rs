@@ -180,7 +180,9 @@ fn beacon(out: &mut Out, op: &Op) -> Result<(), Invalid> {
         out.fixed(4, *rolling_hash);
         out.fixed(5, landed.packed());
         out.flag(6, *leaving);
-        out.bytes(7, &digest.to_bytes());
+        if let Some(digest) = digest {
+            out.bytes(7, &digest.to_bytes());
+        }
     });
     Ok(())
 }

@@ -121,8 +121,8 @@ pub enum Op {
         peer: Arc<str>,
         applied: Position,
         rolling_hash: u64,
-        /// Of all instances, as of `applied`: the sum of all services' digests.
-        digest: Digest,
+        /// Of all instances, as of `applied`: the sum of all services' digests. The first nodes did not say it.
+        digest: Option<Digest>,
         /// Up to where it knows the rows to be in the store.
         landed: Position,
         /// It drains, and shall be given nothing any more.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use compute::model::{
-    Author, Base, Cause, Change, Digest, Entry, Frame, FreezeScope, InstanceKey, Lease, LogIdentity, NodeIncarnation,
-    Op, Origin, Position, Provider, ProviderSpec, Revision,
+    Author, Base, Cause, Change, Entry, Frame, FreezeScope, InstanceKey, Lease, LogIdentity, NodeIncarnation, Op,
+    Origin, Position, Provider, ProviderSpec, Revision,
 };
 use compute::port::store::Loaded;
 use compute::state::{State, Verdict};
@@ -52,15 +52,7 @@ fn a() -> InstanceKey {
 fn beacon(applied: u64, landed: u64, leaving: bool) -> Op {
     let at = |offset| Position::new(1, offset).expect("in range");
     let (name, peer) = (format!("n{applied}").into(), "10.0.0.1:7802".into());
-    Op::Beacon {
-        name,
-        peer,
-        applied: at(applied),
-        rolling_hash: applied,
-        digest: Digest::default(),
-        landed: at(landed),
-        leaving,
-    }
+    Op::Beacon { name, peer, applied: at(applied), rolling_hash: applied, digest: None, landed: at(landed), leaving }
 }
 
 /// Two nodes that live, doubt and bury each other, and one of them holds back what it owns.

@@ -174,7 +174,7 @@ fn about_nodes() -> Vec<(&'static str, Op)> {
         peer: peer.into(),
         applied,
         rolling_hash: u64::MAX,
-        digest: Digest::from_bytes([7; 16]),
+        digest: None,
         landed,
         leaving,
     };
@@ -182,6 +182,13 @@ fn about_nodes() -> Vec<(&'static str, Op)> {
     vec![
         ("beacon", beacon("node-1", "10.0.0.1:7802", applied, landed, true)),
         ("beacon_first", beacon("", "", Position::ZERO, Position::ZERO, false)),
+        ("beacon_with_digest", {
+            let mut said = beacon("node-1", "10.0.0.1:7802", applied, landed, true);
+            if let Op::Beacon { digest, .. } = &mut said {
+                *digest = Some(Digest::from_bytes([7; 16]));
+            }
+            said
+        }),
         ("gone", Op::Gone { node: NodeIncarnation(8) }),
     ]
 }

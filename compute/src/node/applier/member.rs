@@ -128,7 +128,7 @@ impl Applier {
             peer: company.address.clone(),
             applied: log.watermark,
             rolling_hash: log.rolling_hash,
-            digest: self.state.digest(),
+            digest: Some(self.state.digest()),
             landed: self.landed,
             leaving: company.is_leaving,
         };
@@ -163,8 +163,7 @@ impl Applier {
         for (change, verdict) in frame.changes.iter().zip(&applied.verdicts) {
             match &change.op {
                 Op::Beacon { landed, applied, rolling_hash, digest, .. } if verdict.is_applied() => {
-                    let theirs = Shown { rolling_hash: *rolling_hash, digest: *digest };
-                    self.compare(change.origin.node, *applied, theirs);
+                    self.compare(change.origin.node, *applied, (*rolling_hash, *digest));
                     self.hear_beacon(change, *landed, now);
                 }
                 Op::Gone { node } if verdict.is_applied() => gone.push(*node),
@@ -192,19 +191,20 @@ impl Applier {
     /// Two nodes that have read different frames at the same offsets follow two logs; two that have read the same and
     /// have made something else of it have a fault, in memory or in the program. Which of them is wrong nobody here can
     /// know, so nothing is done but to say so, loudly.
-    fn compare(&mut self, node: NodeIncarnation, applied: Position, theirs: Shown) {
+    fn compare(&mut self, node: NodeIncarnation, applied: Position, theirs: (u64, Option<Digest>)) {
         let Some(company) = &mut self.company else { return };
         let at = company.shown.binary_search_by_key(&applied, |(position, _)| *position);
         let Some((_, ours)) = at.ok().and_then(|at| company.shown.get(at)) else { return };
-        if ours.rolling_hash != theirs.rolling_hash {
+        let (rolling_hash, digest) = theirs;
+        if ours.rolling_hash != rolling_hash {
             company.divergences += 1;
             metrics::counter!("thuban_log_divergences_total").increment(1);
             tracing::error!(node = node.0, %applied, "another node has read another log up to here than this one");
-        } else if ours.digest != theirs.digest {
+        } else if let Some(theirs) = digest.filter(|theirs| *theirs != ours.digest) {
             company.divergences += 1;
             metrics::counter!("thuban_state_divergences_total").increment(1);
             tracing::error!(
-                node = node.0, %applied, ours = %ours.digest, theirs = %theirs.digest,
+                node = node.0, %applied, ours = %ours.digest, %theirs,
                 "another node has read the same log as this one and has other instances"
             );
         }

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use crate::model::limits::ORIGIN_POSITIONS;
 use crate::model::{
-    Author, Change, Digest, Entry, Frame, LogIdentity, LogState, MemberRow, NodeIncarnation, Op, Origin, OriginRow,
-    Position, Row, Rows,
+    Author, Change, Entry, Frame, LogIdentity, LogState, MemberRow, NodeIncarnation, Op, Origin, OriginRow, Position,
+    Row, Rows,
 };
 use crate::port::store::Loaded;
 use crate::state::{Refusal, State, Verdict};
@@ -52,15 +52,7 @@ fn apply(state: &mut State, said: Vec<(u64, Op)>) -> Vec<Verdict> {
 
 fn beacon() -> Op {
     let (applied, landed) = (at(1), Position::ZERO);
-    Op::Beacon {
-        name: "a".into(),
-        peer: "".into(),
-        applied,
-        rolling_hash: 1,
-        digest: Digest::default(),
-        landed,
-        leaving: false,
-    }
+    Op::Beacon { name: "a".into(), peer: "".into(), applied, rolling_hash: 1, digest: None, landed, leaving: false }
 }
 
 fn known(state: &State) -> Vec<u64> {

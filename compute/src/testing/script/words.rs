@@ -86,7 +86,7 @@ impl Script {
             peer: self.one_of(&["", "10.0.0.1:7802"]).into(),
             applied,
             rolling_hash: self.state.log().rolling_hash,
-            digest: self.state.digest(),
+            digest: Some(self.state.digest()),
             landed,
             leaving: self.below(8) == 0,
         }

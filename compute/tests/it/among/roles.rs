@@ -151,9 +151,9 @@ async fn a_node_that_has_read_another_log_or_made_something_else_of_it_is_notice
         let node = NodeIncarnation(node);
         let mut op = newest.clone();
         let Op::Beacon { rolling_hash, digest, .. } = &mut op else { unreachable!("it is a beacon") };
-        assert_ne!(*digest, Digest::default(), "there is an instance");
+        assert_ne!(*digest, Some(Digest::default()), "there is an instance");
         *rolling_hash ^= u64::from(is_other_log);
-        *digest = if is_other_state { Digest::default() } else { *digest };
+        *digest = if is_other_state { Some(Digest::default()) } else { *digest };
         let change = Change { origin: Origin { node, counter: 1 }, author: Author::new("stranger", "node"), op };
         let frame = Frame { identity: a.registry().status().log, writer: node, time_ms: 0, changes: vec![change] };
         let at = company.log.append(Arc::new(frame)).await.expect("appended");

@@ -184,7 +184,7 @@ impl Desk {
             }
         }
         let MemberRow { name, peer, applied, rolling_hash, landed, leaving, .. } = shown;
-        Op::Beacon { name, peer, applied, rolling_hash, digest: self.state.digest(), landed, leaving }
+        Op::Beacon { name, peer, applied, rolling_hash, digest: Some(self.state.digest()), landed, leaving }
     }
 
     fn of_session(&self, by: NodeIncarnation, verb: &str, name: &str, words: &[&str]) -> Op {
