@@ -4,7 +4,7 @@ SHELL := bash
 CARGO_TARGET_DIR ?= target
 BINARY := $(CARGO_TARGET_DIR)/release/thuban
 
-.PHONY: help build run test check clients schemathesis prometheus load deploy cluster chaos fmt lint deny doc bench bench-full fuzz-full crash-full ci
+.PHONY: help build run test check clients schemathesis prometheus load deploy cluster chaos fmt lint deny doc bench bench-full bench-cluster fuzz-full crash-full ci
 
 help:
 	@echo 'make build          $(BINARY), everything included'
@@ -13,7 +13,7 @@ help:
 	@echo 'make test           every test: rust, the example clients, the API contract, Prometheus, deploy/, a cluster'
 	@echo 'make check          formatting, clippy, each crate alone, dependencies, docs'
 	@echo 'make ci             what CI runs: check, test and the release build'
-	@echo 'make bench          the benchmark and its table; bench-full: the long one'
+	@echo 'make bench          the benchmark and its table; bench-full: the long one; bench-cluster: of three nodes'
 	@echo 'make clients        the example clients in every language; schemathesis, prometheus, load: one suite each'
 	@echo 'make deploy         what is in deploy/: Dockerfile, Compose, Helm chart, systemd, proxies, alerts, board'
 	@echo 'make fmt            format; lint, deny, doc: one check each'
@@ -49,6 +49,10 @@ fmt:
 
 bench: build
 	cargo run --release --package loadtest -- bench $(ARGS)
+
+bench-cluster: build
+	@.ci/install kafka mariadb haproxy
+	cargo run --release --package loadtest -- cluster $(ARGS)
 
 bench-full: build
 	cargo run --release --package loadtest -- bench --full $(ARGS)

@@ -48,7 +48,7 @@ pub struct Plan {
 /// Runs one fault behind the other on one cluster, and says each row as it comes.
 pub async fn run(plan: &Plan) -> Result<Table> {
     let mut dice = Dice::new(plan.seed);
-    let cluster = Cluster::start(&plan.cluster, dice.split()).await?;
+    let cluster = Cluster::start(&plan.cluster, Some(dice.split())).await?;
     let mut table = Table::new(plan.seed);
     let mut scene = people_it(cluster, dice).await?;
     eprintln!("{}", Table::head());

@@ -79,6 +79,8 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         rounds: u32,
     },
+    /// What three nodes over a real Kafka and a real MariaDB do, all on this machine and nothing pinned.
+    Cluster(Cluster),
     /// Every fault of a cluster of real processes, with honest clients and an oracle. Ends with 1 when one was not stood.
     Faults(Faults),
     /// Serves recorded bytes with nothing but axum and tonic, until it is killed. The other commands start it.
@@ -115,6 +117,60 @@ struct Setting {
 }
 
 #[derive(Args, Clone)]
+struct Cluster {
+    /// The binary under test; without it, the one beside this program.
+    #[arg(long)]
+    thuban: Option<PathBuf>,
+    /// Registered through all nodes at once.
+    #[arg(long, default_value_t = 100_000, value_parser = ten_or_more)]
+    instances: usize,
+    /// And so many more, before a node starts again with all of them.
+    #[arg(long, default_value_t = 1_000_000, value_parser = ten_or_more)]
+    large: usize,
+    /// Where everything is written, and left.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+    /// Where the same goes as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+fn ten_or_more(text: &str) -> Result<usize, String> {
+    let count = text.parse::<usize>().ok().filter(|count| *count >= 10);
+    count.ok_or_else(|| format!("\"{text}\" is no number of instances; allowed: 10 or more"))
+}
+
+impl Cluster {
+    async fn run(self, machine: Machine) -> Result<ExitCode> {
+        let thuban = under_test(self.thuban.as_deref(), &std::env::current_exe()?)?;
+        let (script, buffer_pool) = (cluster::script(), "1G".to_owned());
+        let plan = cluster::Plan { thuban, script, directory: self.directory, buffer_pool };
+        let lines = table::cluster(&plan, self.instances, self.large).await?;
+        report(Report { machine, how: "nothing pinned", lines }, self.json.as_deref())
+    }
+}
+
+/// The binary that was asked for, or the one beside this program.
+fn under_test(asked: Option<&Path>, own: &Path) -> Result<PathBuf> {
+    let thuban = asked.map_or_else(|| own.with_file_name("thuban"), Path::to_owned);
+    thuban.canonicalize().with_context(|| format!("{}: run make build", thuban.display()))
+}
+
+/// Prints the table, and writes the JSON where it is wanted.
+fn report(report: Report, json: Option<&Path>) -> Result<ExitCode> {
+    print!("{}", report.table());
+    if let Some(path) = json {
+        std::fs::write(path, report.json()).with_context(|| format!("write {}", path.display()))?;
+        eprintln!("written to {}", path.display());
+    }
+    let missed = report.missed();
+    if missed > 0 {
+        eprintln!("{missed} of the gates not met");
+    }
+    Ok(ExitCode::from(u8::from(missed > 0)))
+}
+
+#[derive(Args, Clone)]
 struct Faults {
     /// The binary under test; without it, the one beside this program.
     #[arg(long)]
@@ -144,9 +200,7 @@ struct Faults {
 
 impl Faults {
     async fn run(self) -> Result<ExitCode> {
-        let beside = std::env::current_exe()?.with_file_name("thuban");
-        let thuban = self.thuban.unwrap_or(beside);
-        let thuban = thuban.canonicalize().with_context(|| format!("{}: build it", thuban.display()))?;
+        let thuban = under_test(self.thuban.as_deref(), &std::env::current_exe()?)?;
         let seed = self.seed.unwrap_or_else(|| u64::from(std::process::id()));
         let mut faults = catalog::all();
         let is_wanted = |name: &str| self.only.iter().any(|only| name.contains(only));
@@ -193,9 +247,7 @@ impl Load {
 impl Setting {
     fn plan(&self) -> Result<Plan> {
         let own = std::env::current_exe()?;
-        let beside = own.with_file_name("thuban");
-        let thuban = self.thuban.as_ref().unwrap_or(&beside);
-        let thuban = thuban.canonicalize().with_context(|| format!("{}: run make build", thuban.display()))?;
+        let thuban = under_test(self.thuban.as_deref(), &own)?;
         let addresses = self.node_http.clone().zip(self.node_grpc.clone());
         let running = addresses.map(|(http, grpc)| Running { http, grpc, pid: self.node_pid });
         pin_self(1)?;
@@ -210,19 +262,9 @@ impl Setting {
         })
     }
 
-    /// Prints the table, and writes the JSON where it is wanted.
     fn report(&self, machine: Machine, lines: Vec<Line>, otherwise: Option<&Path>) -> Result<ExitCode> {
-        let report = Report { machine, lines };
-        print!("{}", report.table());
-        if let Some(path) = self.json.as_deref().or(otherwise) {
-            std::fs::write(path, report.json()).with_context(|| format!("write {}", path.display()))?;
-            eprintln!("written to {}", path.display());
-        }
-        let missed = report.missed();
-        if missed > 0 {
-            eprintln!("{missed} of the gates not met");
-        }
-        Ok(ExitCode::from(u8::from(missed > 0)))
+        let how = "server on core 0, load on core 1";
+        report(Report { machine, how, lines }, self.json.as_deref().or(otherwise))
     }
 }
 
@@ -247,6 +289,7 @@ async fn main() -> Result<ExitCode> {
             bare::serve(Recorded::read(&bytes)?).await?;
             return Ok(ExitCode::SUCCESS);
         }
+        Command::Cluster(cluster) => return cluster.run(machine).await,
         Command::Faults(faults) => return faults.run().await,
         Command::Bench { setting, full, instances, leases } => {
             let lines = bench(&setting, full, instances, leases).await?;

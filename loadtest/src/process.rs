@@ -48,12 +48,7 @@ impl Server {
 
     /// CPU time of all its threads until now, user and system; `None` of a process that is not known.
     pub fn cpu(&self) -> Result<Option<Duration>> {
-        let Some(pid) = self.pid else { return Ok(None) };
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The name, in parentheses, may hold blanks; utime and stime are the 14th and 15th field.
-        let rest = stat.rsplit_once(") ").context("a stat line")?.1;
-        let ticks = rest.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
-        Ok(Some(Duration::from_millis(ticks * 10)))
+        self.pid.map(cpu_of).transpose()
     }
 
     pub fn rss_bytes(&self) -> Result<u64> {
@@ -85,4 +80,13 @@ impl Drop for Server {
             let _ = child.wait();
         }
     }
+}
+
+/// CPU time of all threads of a process until now, user and system.
+pub fn cpu_of(pid: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name, in parentheses, may hold blanks; utime and stime are the 14th and 15th field.
+    let rest = stat.rsplit_once(") ").context("a stat line")?.1;
+    let ticks = rest.split(' ').skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+    Ok(Duration::from_millis(ticks * 10))
 }

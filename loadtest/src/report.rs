@@ -37,6 +37,8 @@ impl Line {
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub machine: Machine,
+    /// Who had which core.
+    pub how: &'static str,
     pub lines: Vec<Line>,
 }
 
@@ -44,8 +46,8 @@ impl Report {
     pub fn table(&self) -> String {
         let machine = &self.machine;
         let mut out = format!(
-            "{} x {}, {} MiB, kernel {}, load {:.2}, commit {}\nserver on core 0, load on core 1\n\n",
-            machine.cores, machine.cpu, machine.memory_mib, machine.kernel, machine.load, machine.commit
+            "{} x {}, {} MiB, kernel {}, load {:.2}, commit {}\n{}\n\n",
+            machine.cores, machine.cpu, machine.memory_mib, machine.kernel, machine.load, machine.commit, self.how
         );
         let width = self.lines.iter().map(|line| line.what.len()).max().unwrap_or(0);
         for line in &self.lines {

@@ -1,5 +1,6 @@
 //! What is loaded, and what must be true afterwards.
 
+pub mod cluster;
 pub mod memory;
 pub mod read;
 pub mod record;

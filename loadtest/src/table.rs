@@ -5,10 +5,15 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use crate::faults::cluster::{self as started, Cluster};
 use crate::measure::{Latency, Pace};
 use crate::report::{Gate, Line};
-use crate::scenario::{Pair, Plan, memory, read, register, renew, watch};
+use crate::scenario::{Pair, Plan, cluster, memory, read, register, renew, watch};
 
+/// Changes whose way to another node's subscriber is timed.
+const CHANGES_ACROSS: usize = 200;
+const STEADY_PER_SECOND: usize = 5_000;
+const STEADY: Duration = Duration::from_secs(20);
 /// How often a lease is renewed.
 const RENEW_PERIOD: Duration = Duration::from_secs(15);
 /// Between two changes: light load.
@@ -109,4 +114,36 @@ pub async fn renew(plan: &Plan, leases: usize, rounds: u32) -> Result<Vec<Line>>
         line(what, share, "% of a core", Some(Gate::AtMost(10.0)), Value::Null),
         line("leases that lapsed meanwhile", kept.lapsed as f64, "", Some(Gate::AtMost(0.0)), Value::Null),
     ])
+}
+
+/// What a cluster of three on this machine does, nothing of it pinned. `large` instances are what a node starts with.
+pub async fn cluster(plan: &started::Plan, instances: usize, large: usize) -> Result<Vec<Line>> {
+    let plain = |what: String, figure, unit, gate| line(what, figure, unit, gate, Value::Null);
+    let folder = plan.directory.clone().unwrap_or_else(std::env::temp_dir);
+    let fsync = cluster::fsync_p50_ms(&folder)?;
+    let mut three = Cluster::start(plan, None).await?;
+    let across = cluster::across(&three, CHANGES_ACROSS, CHANGE_PERIOD).await?;
+    let what = "from a change on one node to a subscriber of another";
+    let mut lines = latency_lines(what, &across, Some((5.0, 25.0)));
+    for instances in [instances, large] {
+        let spread = cluster::spread(&mut three, instances).await?;
+        let what = format!("{instances} instances through three nodes");
+        let gate = Some(Gate::AtLeast(50_000.0));
+        lines.push(plain(format!("{what}, registered in"), spread.registered_seconds, "s", None));
+        lines.push(plain(format!("{what}, readable on all in"), spread.readable_seconds, "s", None));
+        lines.push(plain(format!("{what}, landed in"), spread.landed_seconds, "s", None));
+        lines.push(plain(format!("{what}, landing"), spread.rows_per_second, "rows/s while it lands", gate));
+        lines.extend(spread.cpu.into_iter().map(|(who, s)| plain(format!("{what}, {who}"), s, "s of CPU", None)));
+        if instances != large {
+            let lag = cluster::landing_lag(&three, STEADY_PER_SECOND, STEADY).await?;
+            let what = format!("ack=store at {STEADY_PER_SECOND} changes/s");
+            lines.extend(latency_lines(&what, &lag, None));
+            lines.push(plain(format!("{what}, max"), lag.max_ms, "ms", Some(Gate::AtMost(2_000.0))));
+        }
+    }
+    let boot = cluster::restart(&mut three).await?;
+    lines.push(plain(format!("a node with {large} instances ready in"), boot, "s", Some(Gate::AtMost(20.0))));
+    lines.push(plain("fsync of 4 KiB, p50".into(), fsync, "ms", None));
+    three.stop().await?;
+    Ok(lines)
 }

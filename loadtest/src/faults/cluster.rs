@@ -43,10 +43,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub async fn start(plan: &Plan, mut dice: Dice) -> Result<Self> {
+    /// With `dice` every link is ours, and they say what is lost on it; without, the parts speak to each other as they
+    /// would elsewhere.
+    pub async fn start(plan: &Plan, dice: Option<Dice>) -> Result<Self> {
         let mut command = Command::new("python3");
         command.arg(&plan.script).arg("--binary").arg(&plan.thuban);
-        command.args(["--buffer-pool", &plan.buffer_pool, "--until-eof", "--links"]);
+        command.args(["--buffer-pool", &plan.buffer_pool, "--until-eof"]);
+        command.args(dice.is_some().then_some("--links"));
         if let Some(directory) = &plan.directory {
             command.arg("--directory").arg(directory);
         }
@@ -55,12 +58,14 @@ impl Cluster {
         let mut child = command.spawn().with_context(|| format!("start python3 {}", plan.script.display()))?;
         let mut orders = child.stdin.take().context("stdin is piped")?;
         let mut answers = BufReader::new(child.stdout.take().context("stdout is piped")?).lines();
-        let wanted = line(&mut answers, START_WITHIN, "cluster links ").await?;
         let mut links = Vec::new();
-        for (name, port) in pairs(&wanted) {
-            links.push((name.clone(), link(&name, &port, dice.split()).await?));
+        if let Some(mut dice) = dice {
+            let wanted = line(&mut answers, START_WITHIN, "cluster links ").await?;
+            for (name, port) in pairs(&wanted) {
+                links.push((name.clone(), link(&name, &port, dice.split()).await?));
+            }
+            orders.write_all(b"linked\n").await?;
         }
-        orders.write_all(b"linked\n").await?;
         let ready = line(&mut answers, START_WITHIN, "cluster ready ").await?;
         let at: BTreeMap<_, _> = pairs(&ready).collect();
         let is_node = |name: &&String| name.strip_prefix("node").is_some_and(|n| n.parse::<u8>().is_ok());
