@@ -10,6 +10,7 @@
 //!
 //! Pure: it knows leases and services by number, reads no clock, and is told what the log has applied.
 
+mod elsewhere;
 mod judge;
 mod pace;
 mod window;
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{NodeIncarnation, Revision};
 use crate::port::clock::MonoMs;
 
+pub use elsewhere::Elsewhere;
 use pace::Pace;
 use window::Window;
 
@@ -73,6 +75,9 @@ pub struct Members {
     /// Healthy ones that other nodes own and suspect: what goes here may go there in the same moment, and no node alone
     /// would see that it is all of them.
     pub suspects_elsewhere: u32,
+    /// Those that other nodes own and that fell within the window, and how many of them are not there any more.
+    pub lost_elsewhere: u32,
+    pub gone_elsewhere: u32,
 }
 
 /// What shares are taken of.

@@ -109,9 +109,13 @@ impl Ownership {
         }
         let suspects = state.suspicions.range(service.first_instance()..).map(|(key, _)| key);
         let of_it = suspects.take_while(|key| key.service == *service).filter_map(|key| state.instance(key));
-        let theirs =
-            of_it.filter(|instance| instance.is_healthy() && self.holder(state, service, instance) != Some(me));
+        let theirs = of_it.filter(|instance| instance.is_healthy() && !self.answers_for(me, state, service, instance));
         theirs.count() as u32
+    }
+
+    /// Whether a lease is `me`'s, whatever its kind.
+    pub fn answers_for(&self, me: NodeIncarnation, state: &State, service: &ServiceKey, instance: &Instance) -> bool {
+        self.is_embedded() || self.holder(state, service, instance) == Some(me)
     }
 
     /// Who answers for a lease, whatever its kind.

@@ -3,10 +3,6 @@
 /// A rule on which a promise rests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rule {
-    /// Who speaks of an instance names the revision that it saw.
-    Base,
-    /// Who speaks of a stream lease names the epoch of its session.
-    SessionEpoch,
     /// Who heard a suspect says so.
     Refute,
     /// Nobody is unhealthy before each member has shown the suspicion.

@@ -11,7 +11,7 @@ use crate::model::{
 use crate::node::checks::{CheckEvent, Feed};
 use crate::node::link::{CheckWord, Link};
 use crate::port::clock::MonoMs;
-use crate::state::freeze::Members;
+use crate::state::freeze::{Elsewhere, Members};
 use crate::state::lease_table::{Conditions, Counts, LeaseTable};
 use crate::state::ownership::{Ownership, Standing};
 use crate::state::witness::{Opinion, Witness, second_opinion};
@@ -57,6 +57,8 @@ pub(super) struct Expiry {
     checks: Feed,
     /// What it heard of the leases of others.
     pub(super) witness: Witness,
+    /// What others' leases have lost of late.
+    elsewhere: Elsewhere,
     /// Whose leases are whose; of no members: all are this node's.
     ownership: Ownership,
     /// Leases change hands.
@@ -71,8 +73,8 @@ impl Expiry {
     pub(super) fn ready(me: NodeIncarnation, state: &State, checks: &Feed, now: MonoMs) -> Self {
         let (table, checks) = (LeaseTable::new(me), checks.clone());
         let (witness, ownership) = (Witness::default(), ownership_of(state));
-        let holds = BTreeSet::new();
-        let mut expiry = Self { me, table, checks, witness, ownership, pass: None, holds, late: None };
+        let (elsewhere, holds) = (Elsewhere::default(), BTreeSet::new());
+        let mut expiry = Self { me, table, checks, witness, elsewhere, ownership, pass: None, holds, late: None };
         for (id, session) in state.sessions() {
             let is_mine = expiry.ownership.owner_of_session(id, session.node).is_none_or(|node| node == me);
             expiry.table.session_attached(*id, session.epoch, session.grace_ms, is_mine, now);
@@ -128,6 +130,7 @@ impl Expiry {
 
     /// The probe that this node is asked for, if it is.
     fn hear(&mut self, event: &LeaseEvent, state: &State, link: &Link, now: MonoMs) -> Option<Opinion> {
+        self.count_elsewhere(event, state, now);
         match event {
             LeaseEvent::Began { key, instance } | LeaseEvent::Heard { key, instance } if !self.keeps(key, instance) => {
                 self.witness.registered(instance, now);
@@ -179,6 +182,25 @@ impl Expiry {
             LeaseEvent::Released { scope } => self.table.released(scope),
         }
         None
+    }
+
+    fn count_elsewhere(&mut self, event: &LeaseEvent, state: &State, now: MonoMs) {
+        if self.ownership.is_embedded() {
+            return;
+        }
+        match event {
+            LeaseEvent::Unhealthy { key } => {
+                let fallen = state.instance(key);
+                let is_mine = |i: &Arc<Instance>| self.ownership.answers_for(self.me, state, &key.service, i);
+                if fallen.is_some_and(|instance| !is_mine(instance)) {
+                    self.elsewhere.fell(key, now);
+                }
+            }
+            LeaseEvent::Began { key, .. } => self.elsewhere.began(key),
+            LeaseEvent::Heard { key, .. } | LeaseEvent::Cleared { key, .. } => self.elsewhere.rose(key),
+            LeaseEvent::Ended { key, .. } => self.elsewhere.ended(key),
+            _ => {}
+        }
     }
 
     pub(super) fn session_held(&mut self, session: SessionId, epoch: u32, now: MonoMs) {
@@ -303,13 +325,16 @@ impl Applier {
     pub(super) fn expire(&mut self, expected: MonoMs, now: MonoMs) {
         self.expiry.late(expected, now);
         let mut words = Vec::new();
-        let (me, state, ownership) = (self.me, &self.state, &self.expiry.ownership);
+        let (me, state, ownership, elsewhere) = (self.me, &self.state, &self.expiry.ownership, &self.expiry.elsewhere);
         let members = |key: &crate::model::ServiceKey| {
+            let (lost_elsewhere, gone_elsewhere) = elsewhere.lost(key, now);
             state.service(key).map_or_else(Members::default, |service| Members {
                 all: service.counts().all,
                 healthy: service.counts().healthy,
                 protect_threshold: service.row().settings.protect_threshold,
                 suspects_elsewhere: ownership.suspects_elsewhere(me, state, key),
+                lost_elsewhere,
+                gone_elsewhere,
             })
         };
         // Alone: what this node has applied is all there is to wait for.

@@ -10,7 +10,6 @@ use crate::model::{
 use crate::watch::Recorded;
 
 use super::super::dirty::Latest;
-use super::super::planted::{Rule, holds};
 use super::super::verdict::Refusal;
 use super::{Applying, LeaseEvent, Result};
 
@@ -66,9 +65,6 @@ impl Applying<'_> {
     }
 
     fn check_base(&self, key: &InstanceKey, old: Option<&Instance>, base: Base) -> Result {
-        if !holds(Rule::Base) {
-            return Ok(());
-        }
         match (old, base) {
             (Some(old), Base::At(revision)) if old.revision == revision => Ok(()),
             (None, Base::Absent(position)) => {

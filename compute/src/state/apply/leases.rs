@@ -47,7 +47,7 @@ impl Applying<'_> {
     fn check_epoch(&self, cause: &Cause) -> Result {
         let Cause::Session { session, epoch } = cause else { return Ok(()) };
         let stands = self.state.sessions.get(session).is_none_or(|session| session.row.epoch == *epoch);
-        if stands || !holds(Rule::SessionEpoch) { Ok(()) } else { Err(Refusal::Epoch) }
+        if stands { Ok(()) } else { Err(Refusal::Epoch) }
     }
 
     /// The instance, if this very suspicion of it stands.

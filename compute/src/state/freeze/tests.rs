@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 
-use crate::model::{NodeIncarnation, Position, Revision};
+use crate::model::{InstanceKey, NodeIncarnation, Position, Revision};
 use crate::port::clock::MonoMs;
 
 use super::{
-    COMPARE_MS, Candidate, FREEZE_MS_MAX, Freezes, LEASES_MIN, LeaseId, Members, REFUSED_MS, RESEND_MS, Ruling, Scope,
-    ServiceId, Totals, WINDOW_MS, Word,
+    COMPARE_MS, Candidate, Elsewhere, FREEZE_MS_MAX, Freezes, LEASES_MIN, LeaseId, Members, REFUSED_MS, RESEND_MS,
+    Ruling, Scope, ServiceId, Totals, WINDOW_MS, Word,
 };
 
 const ME: NodeIncarnation = NodeIncarnation(7);
@@ -29,6 +29,8 @@ struct Fleet {
     thresholds: BTreeMap<ServiceId, f64>,
     /// Suspects of each service that other nodes own, beside the leases here; they are healthy members.
     elsewhere: u32,
+    /// What each has lost at other nodes, and how much of it is not there any more.
+    lost: (u32, u32),
     revisions: u64,
 }
 
@@ -39,7 +41,7 @@ impl Fleet {
             sizes.iter().enumerate().flat_map(|(service, size)| vec![ServiceId(service as u32); *size as usize]);
         let leases = members.enumerate().map(|(lease, service)| (LeaseId(lease as u32), (service, true)));
         let (leases, thresholds) = (leases.collect(), BTreeMap::new());
-        Self { freezes: Freezes::new(ME), now: 1_000_000, leases, thresholds, elsewhere: 0, revisions: 0 }
+        Self { freezes: Freezes::new(ME), now: 1_000_000, leases, thresholds, elsewhere: 0, lost: (0, 0), revisions: 0 }
     }
 
     /// So many services of two: no service of them is ever frozen.
@@ -58,13 +60,16 @@ impl Fleet {
 
     fn judge(&mut self, candidates: &[Candidate]) -> Ruling {
         let (leases, thresholds, elsewhere) = (&self.leases, &self.thresholds, self.elsewhere);
+        let (lost_elsewhere, gone_elsewhere) = self.lost;
         let members = |service: ServiceId| {
             let of_it = || leases.values().filter(|(of, _)| *of == service);
             Members {
-                all: of_it().count() as u32 + elsewhere,
+                all: of_it().count() as u32 + elsewhere + lost_elsewhere - gone_elsewhere,
                 healthy: of_it().filter(|(_, is_healthy)| *is_healthy).count() as u32 + elsewhere,
                 protect_threshold: thresholds.get(&service).copied().unwrap_or(0.0),
                 suspects_elsewhere: elsewhere,
+                lost_elsewhere,
+                gone_elsewhere,
             }
         };
         self.freezes.judge(self.now, candidates, &Totals { leases: leases.len(), members: &members })
@@ -228,6 +233,48 @@ fn a_service_may_not_lose_all_on_several_nodes_at_once() {
     fleet.pass(COMPARE_MS);
     let (_, words) = fleet.look();
     assert!(matches!(words[..], [Word::Release { .. }]), "{words:?}");
+}
+
+/// Each node has let its own go, one after the other, and none of them was the last one to its owner.
+#[test]
+fn what_has_fallen_at_other_nodes_counts() {
+    for (lost, freezes) in [((1, 0), false), ((2, 0), true), ((2, 1), true), ((2, 2), true)] {
+        let mut fleet = Fleet::new(&[1]);
+        fleet.lost = lost;
+        let (go, words) = fleet.lapse([0]);
+        assert_eq!((go.is_empty(), words.len()), (freezes, usize::from(freezes)), "{lost:?}");
+    }
+    for (lost, freezes) in [(0, false), (1, true)] {
+        // Half of 10 may go, and not 6 of 11; 5 go here.
+        let mut fleet = Fleet::new(&[10]).with_threshold(0, 0.5);
+        fleet.lost = (lost, 0);
+        let (go, words) = fleet.lapse(0..5);
+        assert_eq!((go.is_empty(), words.len()), (freezes, usize::from(freezes)), "{lost}");
+    }
+}
+
+#[test]
+fn what_fell_elsewhere_is_a_loss_until_it_is_heard_or_replaced_or_long_ago() {
+    let key = |id: &str| InstanceKey::new("default", "orders", id).unwrap();
+    let mut elsewhere = Elsewhere::default();
+    for (at, id) in [(0, "a"), (1, "b"), (2, "c"), (3, "d")] {
+        elsewhere.fell(&key(id), at);
+    }
+    let lost = |elsewhere: &Elsewhere, now| elsewhere.lost(&key("a").service, now);
+    assert_eq!(lost(&elsewhere, 4), (4, 0));
+    elsewhere.rose(&key("a"));
+    elsewhere.ended(&key("b"));
+    elsewhere.ended(&key("never-fell"));
+    assert_eq!(lost(&elsewhere, 4), (3, 1));
+    elsewhere.began(&key("e"));
+    assert_eq!(lost(&elsewhere, 4), (2, 0), "it stands for b");
+    elsewhere.began(&key("c"));
+    elsewhere.began(&key("f"));
+    assert_eq!(lost(&elsewhere, 4), (1, 0), "c is there again, and d has not gone");
+    assert_eq!(lost(&elsewhere, WINDOW_MS + 3), (0, 0));
+    elsewhere.fell(&key("d"), WINDOW_MS);
+    elsewhere.fell(&key("g"), WINDOW_MS + 4);
+    assert_eq!(lost(&elsewhere, WINDOW_MS + 5), (2, 0), "d fell again, and counts from then");
 }
 
 #[test]

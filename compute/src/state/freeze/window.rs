@@ -145,11 +145,11 @@ impl Window {
 
     pub(super) fn loss(&self, service: ServiceId, members: Members, marks: &BTreeMap<LeaseId, Mark>) -> Loss {
         let mut loss = Loss {
-            all: members.all,
-            before: members.healthy,
+            all: members.all + members.gone_elsewhere,
+            before: members.healthy + members.lost_elsewhere,
             after: members.healthy.saturating_sub(members.suspects_elsewhere),
-            lost: 0,
-            lost_healthy: 0,
+            lost: members.lost_elsewhere,
+            lost_healthy: members.lost_elsewhere,
             threshold: members.protect_threshold,
         };
         let Some(lost) = self.services.get(&service) else { return loss };
@@ -157,9 +157,9 @@ impl Window {
         let still = counted().filter(|mark| mark.was_healthy && mark.is_healthy).count() as u32;
         let elsewhere = members.suspects_elsewhere;
         let here = counted().filter(|mark| mark.was_healthy).count() as u32;
-        loss.lost = lost.leases.len() as u32 + lost.gone + elsewhere;
-        loss.lost_healthy = here + lost.gone_healthy + elsewhere;
-        loss.all = members.all + lost.gone;
+        loss.lost += lost.leases.len() as u32 + lost.gone + elsewhere;
+        loss.lost_healthy += here + lost.gone_healthy + elsewhere;
+        loss.all += lost.gone;
         loss.after = members.healthy.saturating_sub(still + elsewhere);
         loss.before = loss.after + loss.lost_healthy;
         loss

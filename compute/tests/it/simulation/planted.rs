@@ -43,11 +43,6 @@ fn a_missing_beacon_barrier_is_found() {
 }
 
 #[test]
-fn an_unchecked_base_is_found() {
-    finds_without(Rule::Base, Theme::Anything, &["fence"]);
-}
-
-#[test]
 fn a_mass_loss_that_is_not_held_back_is_found() {
     finds_without(Rule::Freeze, Theme::MassLoss, &["mass"]);
 }

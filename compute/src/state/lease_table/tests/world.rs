@@ -467,6 +467,6 @@ fn members(
         all: of_it().count() as u32,
         healthy: of_it().filter(|(_, instance)| instance.is_healthy()).count() as u32,
         protect_threshold: thresholds.get(service).copied().unwrap_or(0.0),
-        suspects_elsewhere: 0,
+        ..Members::default()
     }
 }
