@@ -32,7 +32,9 @@ impl Elsewhere {
 
     /// It was heard again: no loss any more.
     pub fn rose(&mut self, key: &InstanceKey) {
-        self.change(&key.service, |lost| drop(lost.remove(key)));
+        self.change(&key.service, |lost| {
+            lost.remove(key);
+        });
     }
 
     /// It is gone, which counts for the rest of the window.
