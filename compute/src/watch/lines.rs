@@ -84,10 +84,9 @@ impl Lines {
         if self.begun < self.lines.len() || self.lost.is_some() {
             return None;
         }
-        if let [line] = &*self.lines
-            && line.is_behind
-        {
-            return Some(line.at);
+        if let [line] = &*self.lines {
+            // Its snapshot may be newer than what was known when it was read.
+            return Some(if line.is_behind { line.at } else { line.at.max(self.known) });
         }
         let first = self.pending.first().map(|(first, _)| Revision::from_packed(first.saturating_sub(1)));
         Some(first.flatten().map_or(self.known, |before| before.min(self.known)))

@@ -38,6 +38,9 @@ pub(super) struct Judge {
     parts: Option<Revision>,
     /// Services that are further than the others, since their snapshot.
     ahead: BTreeMap<ServiceKey, Revision>,
+    /// Services that came after a snapshot's revision and went before they were read, with when they were gone: what
+    /// they were in between may be left out.
+    passed: BTreeMap<ServiceKey, Revision>,
     /// Services that were shown as not there, which does not say since when.
     absent: BTreeSet<ServiceKey>,
     pub(super) changes: usize,
@@ -86,6 +89,7 @@ impl Judge {
             begins: BTreeSet::new(),
             parts: None,
             ahead: BTreeMap::new(),
+            passed: BTreeMap::new(),
             absent: BTreeSet::new(),
             changes: 0,
             compacted: 0,
@@ -149,7 +153,10 @@ impl Judge {
     fn holds(&self, service: &ServiceKey, at: Revision) -> Verdict {
         let at = self.ahead.get(service).map_or(at, |ahead| at.max(*ahead));
         let (held, expected) = (self.held.get(service).cloned().unwrap_or_default(), self.expected(service, at));
-        is(held == expected, || format!("at {at} it holds {held:?} of {service}, and true is {expected:?}"))
+        let is_left_out = !held.exists && self.passed.get(service).is_some_and(|gone| at < *gone);
+        is(held == expected || is_left_out, || {
+            format!("at {at} it holds {held:?} of {service}, and true is {expected:?}")
+        })
     }
 
     /// The largest revision told.
@@ -194,6 +201,7 @@ impl Judge {
                 is(revision >= self.newest(), || format!("back to {revision}"))?;
                 self.held.clear();
                 self.ahead.clear();
+                self.passed.clear();
                 self.parts = Some(revision);
             }
             Some(parts) => is(parts == revision, || format!("a part of {revision} in a snapshot of {parts}"))?,
@@ -212,6 +220,7 @@ impl Judge {
         if self.parts.is_none() {
             self.held.clear();
             self.ahead.clear();
+            self.passed.clear();
         }
         for service in self.services().into_iter().filter(|service| !self.held.contains_key(service)) {
             // It may have gone before its turn came.
@@ -219,6 +228,8 @@ impl Judge {
             if self.expected(&service, revision).exists {
                 let gone = gone.ok_or_else(|| format!("{service} is missing in the snapshot of {revision}"))?;
                 self.ahead.insert(service, gone);
+            } else if let Some(gone) = gone {
+                self.passed.insert(service, gone);
             }
         }
         self.parts = None;

@@ -11,6 +11,9 @@ use super::world::{World, healthy, key, namespace, next, zone};
 use crate::model::{Revision, Selector, ServiceKey};
 use crate::watch::{HistoryLimits, Scope, Watch, WatchEvent};
 
+/// Unless PROPTEST_CASES says how many.
+const CASES: u32 = 400;
+
 const SERVICES: [&str; 4] = ["a", "b", "c", "d"];
 
 #[derive(Clone, Debug)]
@@ -260,7 +263,9 @@ struct Covered {
 
 #[test]
 fn watchers_hold_what_is_true() {
-    let config = ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { config.cases } else { CASES };
+    let config = ProptestConfig { cases, ..config };
     let covered = RefCell::new(Covered::default());
     let all = (history(), proptest::collection::vec(op(), 1..80));
     let ran = TestRunner::new(config).run(&all, |(history, ops)| {

@@ -163,6 +163,21 @@ fn after_a_restart_only_who_missed_something_before_it_begins_anew() {
 }
 
 #[test]
+fn who_begins_anew_goes_on_behind_what_it_was_shown() {
+    let mut world = World::with(HistoryLimits { records_max: 2, ..HistoryLimits::default() });
+    let mut watch = world.watch_one("b", None);
+    snapshot(&mut watch);
+    for id in ["1", "2", "3"] {
+        world.frame(|frame| frame.put("a", id, "x", true));
+    }
+    world.frame(|frame| frame.put("b", "1", "x", true));
+    world.wake();
+    compacted(&mut watch);
+    let (_, shown, _) = snapshot(&mut watch);
+    assert_eq!(watch.position(), Some(shown));
+}
+
+#[test]
 fn a_namespace_is_resumed_after_a_restart_from_where_the_node_was() {
     let mut world = World::new();
     let early = world.frame(|frame| frame.put("a", "1", "x", true));
@@ -413,6 +428,25 @@ fn what_went_before_its_page_was_read_is_not_spoken_of() {
     world.frame(|frame| frame.put("d", "3", "x", true));
     world.wake();
     assert_eq!(ids(&change(&mut watch)), (vec!["3"], vec![]));
+}
+
+#[test]
+fn what_came_and_went_before_its_page_was_read_is_not_spoken_of() {
+    let mut world = World::new();
+    world.frame(|frame| ["a", "b"].iter().for_each(|service| frame.put(service, "1", "x", true)));
+    let mut watch = world.watch(Scope::Namespace(namespace()), Selector::default(), None);
+    snapshot(&mut watch);
+    world.frame(|frame| frame.put("d", "1", "x", true));
+    let between = world.frame(|frame| frame.put("a", "2", "x", true));
+    world.frame(|frame| {
+        frame.remove("d", "1");
+        frame.delete("d");
+    });
+    assert!(snapshot(&mut watch).2);
+    world.wake();
+    let told = change(&mut watch);
+    assert_eq!((told.service.service.as_str(), told.to.position()), ("a", between.position()));
+    nothing(&mut watch);
 }
 
 #[test]
