@@ -552,6 +552,7 @@ impl Applier {
             self.ticked_at = now;
             self.watch_lag(now);
             self.watch_isolation(now);
+            self.watch_cut();
             self.own_anew(&[], now);
             self.take_role(now);
             self.ask_whether_lost(now);

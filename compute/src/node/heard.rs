@@ -81,6 +81,11 @@ impl Heard {
         !self.is_log_silent(now) || self.applied_elsewhere.load(Ordering::Relaxed) > at.packed()
     }
 
+    /// The newest position that another node is known to have applied, since the log was last silent here.
+    pub(crate) fn applied_elsewhere(&self) -> Position {
+        Position::from_packed(self.applied_elsewhere.load(Ordering::Relaxed)).unwrap_or(Position::ZERO)
+    }
+
     /// An instance of this generation was heard.
     pub(crate) fn note(&self, key: &InstanceKey, generation: Revision, ttl_ms: u32) {
         if u64::from(ttl_ms) < self.shortest_ttl_ms.load(Ordering::Relaxed) {

@@ -23,6 +23,8 @@ use super::{Applier, Gathering, InFlightProgress, Item, Source};
 
 /// A node whose own frames are in the log for this long and have not come back is behind.
 const BEHIND_MS: MonoMs = 5_000;
+/// Frames that others may have read of a log that is away for all, and this node not.
+const UNREAD_MAX: u64 = 1;
 /// Positions that are remembered: more than a beacon is behind where it is read.
 const SHOWN_MAX: usize = 4_096;
 /// Between two tries to take the landing role.
@@ -43,6 +45,8 @@ pub(super) struct Company {
     is_leaving: bool,
     /// It hears neither the log nor any other node.
     is_isolated: bool,
+    /// While the log is away: how far the others or this node were when that began, and whether they have gone on since.
+    cut_off: Option<(Position, bool)>,
     /// When the others are next asked what the log is to them.
     pub(super) ask_at: MonoMs,
     /// What was read and what came of it at the last positions, to be compared with what the others say of theirs.
@@ -87,6 +91,7 @@ impl Company {
             lead_at: now,
             is_leaving: false,
             is_isolated: false,
+            cut_off: None,
             ask_at: now,
             shown: VecDeque::new(),
             divergences: 0,
@@ -441,6 +446,24 @@ impl Applier {
                 self.ends.link.close_streams();
             }
             self.put_status();
+        }
+    }
+
+    /// Where the log is away for this node and goes on for others, these take its sessions for lost, and nobody can tell
+    /// them otherwise: their clients had better take them to another node while the grace lasts.
+    pub(super) fn watch_cut(&mut self) {
+        let Some(company) = &mut self.company else { return };
+        if self.away.is_none() {
+            company.cut_off = None;
+            return;
+        }
+        let elsewhere = company.heard.applied_elsewhere();
+        let (began, was) = company.cut_off.unwrap_or((elsewhere.max(self.state.position()), false));
+        let is = was || elsewhere.offset() > began.offset() + UNREAD_MAX;
+        company.cut_off = Some((began, is));
+        if is && !was {
+            tracing::warn!(%elsewhere, "the change log goes on for others: sessions are to go to another node");
+            self.ends.link.close_streams();
         }
     }
 

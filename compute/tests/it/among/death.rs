@@ -1,8 +1,11 @@
 //! Nodes that die, stand still, or are cut off.
 
-use compute::model::InstanceKey;
+use compute::command::Command;
+use compute::model::{InstanceKey, Lease};
 use compute::node::Readiness;
+use compute::registry::Attached;
 use compute::testing::change_log::Stall;
+use futures::FutureExt;
 
 use crate::among::company::{Company, Seat, health};
 use crate::world::{key, must, provider, register, service, somebody, ttl};
@@ -131,6 +134,51 @@ async fn who_is_cut_off_from_the_log_alone_tells_everybody_what_it_hears() {
     }
     assert_eq!(b.registry().status().members.len(), 2, "the others took it for gone");
     a.thaw();
+}
+
+/// What a session's stream says reaches this node alone, and the others count its grace from this node's last word.
+#[tokio::test]
+async fn who_is_cut_off_from_the_log_alone_sends_its_sessions_elsewhere_in_time() {
+    const GRACE_MS: u32 = 6_000;
+    let (company, [a, b, c]) = Company::three().await;
+    let held = a.registry().open_session(&somebody(), GRACE_MS, "client").await.expect("opened");
+    let at = key("orders", "x");
+    let command = Command::Register {
+        instance: at.clone(),
+        provider: Box::new(provider(80, Lease::stream(held.session, 30_000).expect("a lease"))),
+        epoch: Some(held.epoch),
+        generation: None,
+    };
+    must(&a.registry(), command).await;
+    a.freeze();
+    let closed = company.until("its stream is closed", || is_closed(&held)).await;
+    assert!(closed + 1_500 < u64::from(GRACE_MS), "closed after {closed} ms");
+    let refused = company.world.drive(a.registry().resume_session(&somebody(), held.session)).await;
+    assert!(refused.is_err(), "only another node can take it");
+    let taken = company.world.drive(b.registry().resume_session(&somebody(), held.session)).await.expect("taken over");
+    for _ in 0..12 {
+        company.world.pass(2_500).await;
+        assert_eq!(is_healthy(&c, &at), Some(true));
+    }
+    drop(taken);
+    a.thaw();
+}
+
+/// A session can't be taken anywhere else then.
+#[tokio::test]
+async fn where_the_log_is_away_for_all_nobody_closes_a_stream() {
+    let (company, seats) = Company::three().await;
+    let held = seats[0].registry().open_session(&somebody(), 6_000, "client").await.expect("opened");
+    seats.iter().for_each(Seat::freeze);
+    for _ in 0..12 {
+        company.world.pass(2_500).await;
+        assert!(!is_closed(&held));
+    }
+    seats.iter().for_each(Seat::thaw);
+}
+
+fn is_closed(held: &Attached) -> bool {
+    held.superseded().now_or_never().is_some()
 }
 
 /// It can't say so to anybody: it does not promise what it can't keep.
