@@ -16,6 +16,8 @@ With --until-eof it takes orders, a line each, on standard input, and answers ea
     down NAME                   kill -9, and it stays down
     start NAME [VARIABLE=VALUE ...]   again, with more in its environment; Kafka and MariaDB answer when this does
     wipe NAME                   of one that is down: what it wrote is gone
+    small NODE                  of one that is down: what it writes goes to a disk of 1 MiB (needs root); wipe ends that
+    fill NODE                   of such a one: takes all that is left of its disk
     trim                        deletes every record of the topic, as an operator might
     rows STATEMENT              of the store, as JSON
 
@@ -26,6 +28,7 @@ gossip (UDP).
 """
 
 import argparse
+import errno
 import json
 import os
 import pathlib
@@ -292,7 +295,32 @@ class Node:
         self.process = Process(self.name, self.command, self.root / "out.log", {**self.env, **dict(more)}).start()
 
     def wipe(self):
+        self.unmount()
         shutil.rmtree(self.root / "data", ignore_errors=True)
+
+    def small(self):
+        """A disk of its own in place of its data directory."""
+        self.wipe()
+        disk = self.root / "data"
+        disk.mkdir(mode=0o700)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", str(disk)], check=True, capture_output=True)
+
+    def fill(self):
+        disk = self.root / "data"
+        if not os.path.ismount(disk):
+            raise ValueError("it has no disk of its own")
+        with open(disk / "full", "ab", buffering=0) as file:
+            for size in (4096, 1):
+                try:
+                    while file.write(bytes(size)):
+                        pass
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+
+    def unmount(self):
+        if os.path.ismount(self.root / "data"):
+            subprocess.run(["umount", str(self.root / "data")], check=True, capture_output=True)
 
     def is_ready(self):
         try:
@@ -324,7 +352,7 @@ class Orders:
         """The answer to one line."""
         word, _, rest = line.strip().partition(" ")
         take = {"pid": self.pid, "signal": self.signal, "down": self.down, "start": self.start, "wipe": self.wipe,
-                "trim": self.trim, "rows": self.rows}.get(word)
+                "small": self.small, "fill": self.fill, "trim": self.trim, "rows": self.rows}.get(word)
         if take is None:
             return f"refused: there is no order {word!r}"
         try:
@@ -375,6 +403,20 @@ class Orders:
         if part.process.is_alive():
             raise ValueError("it runs")
         part.wipe()
+
+    def small(self, name):
+        if self.node(name).process.is_alive():
+            raise ValueError("it runs")
+        self.node(name).small()
+
+    def fill(self, name):
+        self.node(name).fill()
+
+    def node(self, name):
+        part = self.part(name)
+        if not isinstance(part, Node):
+            raise ValueError("it is no node")
+        return part
 
     def trim(self, _):
         return self.parts["kafka"].trim()
@@ -520,6 +562,9 @@ def stop(parts):
             process.ask(signal.SIGTERM)
         for process in going:
             process.wait(max(1.0, min(12.0, end - time.monotonic())))
+    for part in parts:
+        if isinstance(part, Node):
+            part.unmount()
 
 
 if __name__ == "__main__":

@@ -16,19 +16,21 @@ mod rows;
 mod scene;
 pub mod step;
 pub mod truth;
+mod wrong_clock;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use check::enough::Wanted;
 use client::{REMOVE_AFTER, TTL};
 use cluster::Cluster;
 use dice::Dice;
 use people::People;
 pub use rows::{Row, Table};
 use scene::Scene;
-use step::Fault;
+use step::{Fault, Step};
 use truth::Truth;
 
 /// The contract's bounds (TTL or grace, then removal, 2 s each), where the lease's owner may die once in the same
@@ -53,7 +55,7 @@ pub async fn run(plan: &Plan) -> Result<Table> {
     let mut scene = people_it(cluster, dice).await?;
     eprintln!("{}", Table::head());
     for fault in &plan.faults {
-        if let Some(what) = fault.steps.iter().find_map(|step| step.lacks(&plan.cluster.thuban)) {
+        if let Some(what) = fault.steps.iter().find_map(Step::lacks) {
             eprintln!("\n*** SKIPPED: {}: {what} ***\n", fault.name);
             table.rows.push(Row::skipped(&fault.name));
             continue;
@@ -76,7 +78,7 @@ pub async fn run(plan: &Plan) -> Result<Table> {
 async fn people_it(cluster: Cluster, dice: Dice) -> Result<Scene> {
     let truth = Arc::new(Truth::new(GONE_WITHIN));
     let people = People::new(truth.clone(), (cluster.address("lb")?, cluster.address("lb_grpc")?), dice);
-    let mut scene = Scene { cluster, truth, people };
+    let mut scene = Scene { cluster, truth, people, clock: None };
     scene.people.provide();
     let started = Instant::now();
     while scene.truth.all().len() < people::PROVIDING || scene.truth.all().iter().any(|known| known.held.is_none()) {
@@ -103,23 +105,12 @@ async fn one(scene: &mut Scene, fault: &Fault) -> Result<Row> {
     truth.expect_cures(fault.is_planned);
     truth.disturbed();
     scene.people.bury();
+    let providers = truth.alive();
     let holds = fault.steps.iter().any(|step| step.holds_removals(scene.cluster.nodes.len()));
     if holds {
         truth.hold();
     }
-    for step in &fault.steps {
-        let struck = step.strikes(&scene.cluster.nodes);
-        truth.strike(&struck.iter().map(String::as_str).collect::<Vec<_>>());
-        step.begin(scene).await?;
-    }
-    if fault.all_can_renew {
-        scene.renewed(fault.renewals).await?;
-    } else {
-        scene.unrenewed(fault.renewals).await;
-    }
-    for step in &fault.steps {
-        step.end(scene).await?;
-    }
+    strike(scene, fault).await?;
     let ended = Instant::now();
     scene.ready().await?;
     if holds {
@@ -128,7 +119,39 @@ async fn one(scene: &mut Scene, fault: &Fault) -> Result<Row> {
     truth.healed();
     let converged = converge(scene, ended).await?;
     truth.expect_cures(false);
+    let (dead, took) = (truth.died_since(started), started.elapsed());
+    truth.judged_enough(&wanted(scene, fault), |judged| {
+        (judged.providers, judged.dead, judged.took) = (providers, dead, took);
+    });
     Ok(Row::new(&fault.name, truth.take(), converged, started.elapsed()))
+}
+
+/// All its steps, for as long as it lasts.
+async fn strike(scene: &mut Scene, fault: &Fault) -> Result<()> {
+    for step in &fault.steps {
+        let struck = step.strikes(&scene.cluster.nodes);
+        scene.truth.strike(&struck.iter().map(String::as_str).collect::<Vec<_>>());
+        step.begin(scene).await?;
+    }
+    scene.truth.begins();
+    if fault.all_can_renew {
+        scene.renewed(fault.renewals).await?;
+    } else {
+        scene.unrenewed(fault.renewals).await;
+    }
+    scene.truth.ends();
+    for step in &fault.steps {
+        step.end(scene).await?;
+    }
+    Ok(())
+}
+
+/// What a row of this fault must have judged.
+fn wanted(scene: &Scene, fault: &Fault) -> Wanted {
+    let readers = scene.cluster.nodes.iter().cloned().chain(people::READERS.map(str::to_owned)).collect();
+    // Nobody remembers who died before all state was wiped.
+    let dead = if fault.steps.contains(&Step::Wipe) { 0 } else { people::DYING };
+    Wanted { providers: people::PROVIDING, readers, dead, writers: people::WRITERS }
 }
 
 /// From the fault's end until all show the same, and then once more when the dead are gone. How long the first took.

@@ -51,12 +51,15 @@ pub fn all() -> Vec<Fault> {
         fault("Kafka killed for 60 s", 30, &[away("kafka")]),
         fault("MariaDB killed for 120 s", 60, &[away("store")]),
         fault("MariaDB slow, 200 ms a statement", 10, &[links(".store", SLOW)]),
+        fault("Kafka restarted empty", 20, &[Step::LoseLog]),
         fault("Kafka and MariaDB away", 10, &[away("kafka"), away("store")]),
         fault("calls between all nodes cut", 8, &[links(".peer", CUT)]),
         fault("one node's way to the log cut", 8, &[links("node2.log", CUT)]),
         fault("200 ms and 2 % lost on every link", 10, &[links(".", BAD)]),
-        fault("a clock 60 s behind", 5, &[Step::Clock(1, "-60")]),
-        fault("a clock 1 h ahead", 5, &[Step::Clock(2, "+3600")]),
+        fault("a clock 60 s behind", 5, &[Step::Clock(1, -60)]),
+        fault("a clock 1 h ahead", 5, &[Step::Clock(2, 3_600)]),
+        // Longer than it takes a node to copy what has landed.
+        fault("a node's disk full", 18, &[Step::FullDisk(1)]),
         fault("the log trimmed past the watermark", 2, &[Step::Trim]),
     ]
 }

@@ -36,6 +36,7 @@ pub struct Answer {
     /// `X-Thuban-Revision`.
     pub revision: Option<Revision>,
     pub etag: Option<String>,
+    pub date: Option<String>,
     /// Null where there is none.
     pub body: Value,
 }
@@ -80,6 +81,7 @@ impl Caller {
                 status: answer.status,
                 revision: header("x-thuban-revision").and_then(|text| text.parse().ok()),
                 etag: header("etag"),
+                date: header("date"),
                 body: serde_json::from_slice(answer.body).unwrap_or(Value::Null),
             };
             anyhow::Ok((answer, connection))

@@ -14,14 +14,18 @@ use super::client::stream::StreamWatcher;
 use super::client::watcher::{Follower, View, Watcher};
 use super::client::writer::{Mine, Writer};
 use super::dice::Dice;
-use super::truth::Truth;
+use super::truth::{Known, Truth};
 
 const PROVIDERS: usize = 30;
 const SESSIONS: usize = 10;
 /// All who provide.
 pub(super) const PROVIDING: usize = PROVIDERS + SESSIONS;
 const SERVICES: usize = 5;
-const WRITERS: usize = 4;
+pub(super) const WRITERS: usize = 4;
+/// Who dies under each fault: one of each kind.
+pub(super) const DYING: usize = 2;
+/// Readers of each service: one that asks again, and one that waits.
+pub(super) const READERS: [&str; 2] = ["a reader", "a long poll"];
 /// The service whose instances the writers write.
 pub(super) const WRITTEN: &str = "written";
 
@@ -68,8 +72,8 @@ impl People {
     /// Those who see it. `nodes`: their names and addresses.
     pub fn look(&mut self, nodes: &[(String, String)]) {
         for service in services() {
-            for waits in [false, true] {
-                let name = format!("a {}", if waits { "long poll" } else { "reader" });
+            for (name, waits) in READERS.into_iter().zip([false, true]) {
+                let name = name.to_owned();
                 let (truth, caller) = (self.truth.clone(), Caller::new(&self.lb));
                 let reader = Reader { truth, caller, service: service.clone(), name, waits };
                 self.tasks.spawn(reader.live());
@@ -95,11 +99,13 @@ impl People {
     fn provider(&mut self) {
         let (service, id) = self.name("p");
         let (truth, caller, dice) = (self.truth.clone(), Caller::new(&self.lb), self.dice.split());
+        truth.add(Known::new(&service, &id));
         self.tasks.spawn(Provider { truth, caller, service, id, dice }.live());
     }
 
     fn session(&mut self) {
         let (service, id) = self.name("x");
+        self.truth.add(Known::new(&service, &id));
         self.tasks.spawn(Session::new(self.truth.clone(), &self.lb_grpc, service, id).live());
     }
 

@@ -49,6 +49,7 @@ fn name(wrong: Wrong) -> &'static str {
         Wrong::Uncured => "uncured",
         Wrong::Divergence => "divergences",
         Wrong::Late => "late",
+        Wrong::TooLittle => "too little",
     }
 }
 
@@ -74,12 +75,14 @@ impl Row {
         for (_, operation) in COLUMNS {
             let _ = write!(line, " | {}", self.counted.operations.get(&operation).unwrap_or(&0));
         }
+        let _ = write!(line, " | {}", self.counted.judged.all_lists());
         for wrong in Wrong::ALL {
             let _ = write!(line, " | {}", self.counted.wrong.get(&wrong).unwrap_or(&0));
         }
         let converged = self.converged_s.map_or_else(|| "never".to_owned(), |seconds| format!("{seconds:.1}"));
-        let Counted { no_read_s, no_write_s, .. } = self.counted;
-        let _ = write!(line, " | {no_read_s:.1} | {no_write_s:.1} | {converged} | {:.0}", self.seconds);
+        let Counted { no_read_s, no_write_s, no_renewal_s, .. } = self.counted;
+        let _ =
+            write!(line, " | {no_read_s:.1} | {no_write_s:.1} | {no_renewal_s:.1} | {converged} | {:.0}", self.seconds);
         line
     }
 
@@ -98,10 +101,11 @@ impl Table {
         for (column, _) in COLUMNS {
             let _ = write!(head, " | {column}");
         }
+        head += " | lists judged";
         for wrong in Wrong::ALL {
             let _ = write!(head, " | {}", name(wrong));
         }
-        head + " | no read s | no write s | converged s | all s"
+        head + " | no read s | no write s | no renewal s | converged s | all s"
     }
 
     pub fn text(&self) -> String {

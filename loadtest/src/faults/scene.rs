@@ -14,6 +14,7 @@ use super::client::{Answer, Caller};
 use super::cluster::Cluster;
 use super::people::{People, WRITTEN, services};
 use super::truth::{Truth, Wrong};
+use super::wrong_clock::{self, WrongClock};
 
 /// Between two looks whether a level is reached.
 pub(super) const LOOK: Duration = Duration::from_millis(100);
@@ -27,6 +28,8 @@ pub struct Scene {
     pub cluster: Cluster,
     pub truth: Arc<Truth>,
     pub people: People,
+    /// Made when it is needed first.
+    pub clock: Option<WrongClock>,
 }
 
 impl Scene {
@@ -68,12 +71,57 @@ impl Scene {
 
     /// kill -9 and a start at once, with more in its environment. It listens then, and is not ready yet.
     pub async fn restart(&mut self, node: usize, environment: &str) -> Result<()> {
+        self.down(node).await?;
+        let name = self.cluster.nodes[node].clone();
+        self.cluster.order(&format!("start {name} {environment}")).await?;
+        self.listens(node, true).await
+    }
+
+    /// kill -9 and a start, with its directory as `order` leaves it: `wipe` or `small`.
+    pub async fn restart_on(&mut self, node: usize, order: &str) -> Result<()> {
+        self.down(node).await?;
+        let name = self.cluster.nodes[node].clone();
+        self.cluster.order(&format!("{order} {name}")).await?;
+        self.cluster.order(&format!("start {name}")).await?;
+        self.listens(node, true).await
+    }
+
+    async fn down(&mut self, node: usize) -> Result<()> {
         let name = self.cluster.nodes[node].clone();
         self.truth.strike(&[&name]);
         self.cluster.order(&format!("down {name}")).await?;
         self.truth.disturbed();
-        self.cluster.order(&format!("start {name} {environment}")).await?;
-        self.listens(node, true).await
+        Ok(())
+    }
+
+    /// Full while it runs, while it ends, and when it starts; from then on it must answer.
+    pub async fn fill_disk(&mut self, node: usize) -> Result<()> {
+        self.restart_on(node, "small").await?;
+        self.ready().await?;
+        let name = self.cluster.nodes[node].clone();
+        self.cluster.order(&format!("fill {name}")).await?;
+        self.signal(node, "TERM").await?;
+        self.started_again(node).await?;
+        self.ready().await?;
+        self.truth.healed();
+        Ok(())
+    }
+
+    /// As `restart`, and until the node is ready with a clock that is wrong indeed.
+    pub async fn restart_with_wrong_clock(&mut self, node: usize, wrong_s: i64) -> Result<()> {
+        let clock = match self.clock.take() {
+            Some(clock) => clock,
+            None => WrongClock::build().await?,
+        };
+        self.restart(node, &clock.environment(wrong_s)).await?;
+        self.clock = Some(clock);
+        self.ready().await?;
+        let mut caller = Caller::new(self.cluster.address(&self.cluster.nodes[node])?);
+        let said = caller.call("GET", "/readyz", "", Duration::from_secs(2)).await.map_err(anyhow::Error::msg)?;
+        let date = said.date.context("a Date in an answer")?;
+        let is_wrong = wrong_clock::is_wrong_by(&date, wrong_s).with_context(|| format!("a time in {date:?}"))?;
+        anyhow::ensure!(is_wrong, "its clock should be wrong by {wrong_s} s, and it says {date}");
+        Ok(())
     }
 
     pub async fn kill_with_provider(&mut self) -> Result<()> {
@@ -99,6 +147,28 @@ impl Scene {
         self.ready().await?;
         // Whole again within two renewals.
         self.held(2).await
+    }
+
+    /// Kafka comes back and knows nothing; until each node has gone on to another life of the log.
+    pub async fn lose_log(&mut self) -> Result<()> {
+        let before = self.lives().await.into_iter().flatten().max().context("a node that says its log's generation")?;
+        for order in ["down kafka", "wipe kafka", "start kafka"] {
+            self.cluster.order(order).await?;
+        }
+        let end = Instant::now() + READY_WITHIN;
+        while self.lives().await.iter().any(|life| life.is_none_or(|life| life <= before)) {
+            if Instant::now() > end {
+                return self.late(&format!("the nodes stay in life {before} of a log that is lost"));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Which life of the log each node is in, as far as it answers.
+    async fn lives(&self) -> Vec<Option<u64>> {
+        let words = self.words().await;
+        self.cluster.nodes.iter().map(|node| words[node]["log"]["generation"].as_u64()).collect()
     }
 
     /// Until every live provider is registered; each has `renewals` to find out.

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::link::Weather;
 use super::scene::Scene;
+use super::wrong_clock;
 
 /// A fault, by its name in the table.
 #[derive(Clone, Debug)]
@@ -41,12 +42,16 @@ pub enum Step {
     Away(String),
     /// Everything is gone: log, rows, and what the nodes wrote.
     Wipe,
+    /// The log is gone, and Kafka knows nothing of it.
+    LoseLog,
     /// On links whose names hold this: `node1.peer`, `.log`, ...
     Links(String, Weather),
-    /// The wall clock of a node is wrong by this, its monotonic one is not.
-    Clock(usize, &'static str),
+    /// The wall clock of a node is wrong by so many seconds, its monotonic one is not.
+    Clock(usize, i64),
     /// The store lags, and all of the log is trimmed meanwhile.
     Trim,
+    /// A node's disk fills up while it runs, and is still full when it is stopped and starts again.
+    FullDisk(usize),
 }
 
 pub const CUT: Weather = Weather { is_cut: true, delay: Duration::ZERO, lost: 0 };
@@ -60,9 +65,9 @@ impl Step {
             Self::Pause(name) if nodes.contains(name) => vec![name.clone()],
             Self::Clock(at, _) => vec![nodes[*at].clone()],
             // Each of them strikes as it goes.
-            Self::KillWithProvider | Self::Roll => vec![],
+            Self::KillWithProvider | Self::Roll | Self::FullDisk(_) => vec![],
             Self::Wipe => nodes.to_vec(),
-            Self::Pause(_) | Self::Away(_) | Self::Links(..) | Self::Trim => vec![],
+            Self::Pause(_) | Self::Away(_) | Self::LoseLog | Self::Links(..) | Self::Trim => vec![],
         }
     }
 
@@ -93,13 +98,10 @@ impl Step {
             Self::Pause(name) => drop(scene.cluster.order(&format!("signal {name} STOP")).await?),
             Self::Away(name) => drop(scene.cluster.order(&format!("down {name}")).await?),
             Self::Wipe => scene.wipe().await?,
+            Self::LoseLog => scene.lose_log().await?,
             Self::Links(wanted, weather) => scene.cluster.set_links(*weather, |name| name.contains(wanted)),
-            Self::Clock(at, wrong) => {
-                let library = faketime().context("no libfaketime")?;
-                let clock = wrong_clock(&library, wrong).map(|(name, value)| format!("{name}={value}")).join(" ");
-                scene.restart(*at, &clock).await?;
-                scene.ready().await?;
-            }
+            Self::Clock(at, wrong_s) => scene.restart_with_wrong_clock(*at, *wrong_s).await?,
+            Self::FullDisk(at) => scene.fill_disk(*at).await?,
             Self::Trim => {
                 scene.cluster.order("signal store STOP").await?;
                 scene.renewed(2).await?;
@@ -115,33 +117,35 @@ impl Step {
             Self::Away(name) => drop(scene.cluster.order(&format!("start {name}")).await?),
             Self::Links(wanted, _) => scene.cluster.set_links(Weather::default(), |name| name.contains(wanted)),
             Self::Clock(at, _) => scene.restart(*at, "").await?,
+            Self::FullDisk(at) => scene.restart_on(*at, "wipe").await?,
             Self::Trim => drop(scene.cluster.order("signal store CONT").await?),
-            Self::Kill(_) | Self::KillWithProvider | Self::RestartInTurn(_) | Self::Roll | Self::Wipe => {}
+            Self::Kill(_)
+            | Self::KillWithProvider
+            | Self::RestartInTurn(_)
+            | Self::Roll
+            | Self::Wipe
+            | Self::LoseLog => {}
         }
         Ok(())
     }
 
-    /// Why it cannot be done here with this program.
-    pub fn lacks(&self, thuban: &Path) -> Option<&'static str> {
-        let Self::Clock(_, wrong) = self else { return None };
-        let Some(library) = faketime() else {
-            return Some("no libfaketime (Debian: apt-get install libfaketime)");
-        };
-        // Some allocators ask for the time before the library is ready to tell it, and wait for ever.
-        let mut version = Command::new("timeout");
-        version.arg("5").arg(thuban).arg("version").envs(wrong_clock(&library, wrong)).stdout(Stdio::null());
-        let runs = version.status().is_ok_and(|status| status.success());
-        (!runs).then_some("thuban does not start with libfaketime: it hangs in its allocator")
+    /// Why it cannot be done here.
+    pub fn lacks(&self) -> Option<&'static str> {
+        match self {
+            Self::Clock(..) => wrong_clock::lacks(),
+            Self::FullDisk(_) => lacks_mounts(),
+            _ => None,
+        }
     }
 }
 
-/// The environment of a node whose wall clock is wrong.
-fn wrong_clock<'a>(library: &'a str, wrong: &'a str) -> [(&'static str, &'a str); 3] {
-    [("LD_PRELOAD", library), ("FAKETIME", wrong), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]
-}
-
-fn faketime() -> Option<String> {
-    let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/usr/local/lib"];
-    let paths = folders.map(|folder| format!("{folder}/faketime/libfaketimeMT.so.1"));
-    paths.into_iter().find(|path| Path::new(path).exists())
+/// Why no disk of a size of its own can be had here.
+fn lacks_mounts() -> Option<&'static str> {
+    let runs = |program: &str, words: &[&str], at: &Path| {
+        Command::new(program).args(words).arg(at).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    let can = tempfile::tempdir().is_ok_and(|at| {
+        runs("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs"], at.path()) && runs("umount", &[], at.path())
+    });
+    (!can).then_some("no file system may be mounted here: that is root's")
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::check;
+use super::check::enough::{self, Judged, Wanted};
 
 /// To clients it is opaque; who judges them knows what it is: generation, offset, place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
@@ -104,10 +105,12 @@ pub enum Wrong {
     Divergence,
     /// What was to come did not come in time: a level, or that all show the same.
     Late,
+    /// Too little was judged for the row to mean anything.
+    TooLittle,
 }
 
 impl Wrong {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::RemovedAlive,
         Self::UntrueList,
         Self::DeadKept,
@@ -119,6 +122,7 @@ impl Wrong {
         Self::Uncured,
         Self::Divergence,
         Self::Late,
+        Self::TooLittle,
     ];
 }
 
@@ -171,12 +175,16 @@ struct Inner {
     found: BTreeMap<Wrong, (u64, BTreeSet<String>, Vec<String>)>,
     reads: Gap,
     writes: Gap,
+    renewals: Gap,
     since: Since,
     /// Nodes that the fault touches.
     struck: BTreeSet<String>,
     world: u64,
     is_quiet: bool,
     judges_cures: bool,
+    judged: Judged,
+    /// Since when the fault lasts.
+    lasts: Option<Instant>,
 }
 
 /// Shared by all clients.
@@ -190,10 +198,12 @@ pub struct Truth {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Counted {
     pub operations: BTreeMap<Operation, u64>,
+    pub judged: Judged,
     pub wrong: BTreeMap<Wrong, u64>,
     pub examples: Vec<String>,
     pub no_read_s: f64,
     pub no_write_s: f64,
+    pub no_renewal_s: f64,
 }
 
 impl Truth {
@@ -204,11 +214,14 @@ impl Truth {
             found: BTreeMap::new(),
             reads: Gap::new(),
             writes: Gap::new(),
+            renewals: Gap::new(),
             since: Since::At(Instant::now()),
             struck: BTreeSet::new(),
             world: 0,
             is_quiet: false,
             judges_cures: false,
+            judged: Judged::default(),
+            lasts: None,
         };
         Self { inner: Mutex::new(inner), gone_within }
     }
@@ -225,8 +238,13 @@ impl Truth {
         self.lock().reads.went_well();
     }
 
+    /// A write that the log has: what an overlay takes goes on while there is none.
     pub fn wrote_well(&self) {
         self.lock().writes.went_well();
+    }
+
+    pub fn renewed_well(&self) {
+        self.lock().renewals.went_well();
     }
 
     /// `what` is said once for each `of`.
@@ -276,6 +294,11 @@ impl Truth {
             let of_service = inner.known.values().filter(|known| known.service == seen.service);
             (of_service.cloned().collect::<Vec<_>>(), inner.since)
         };
+        if known.iter().any(|known| check::alive::must_be_listed(known, seen)) {
+            let mut inner = self.lock();
+            inner.judged.lists_meanwhile += u64::from(inner.lasts.is_some());
+            *inner.judged.lists.entry(seen.by.clone()).or_default() += 1;
+        }
         for known in &known {
             if let Some(what) = check::alive::removed(known, seen) {
                 self.found(Wrong::RemovedAlive, &known.id, what);
@@ -286,6 +309,42 @@ impl Truth {
         }
         if let Some(what) = check::list::untrue(&known, seen) {
             self.found(Wrong::UntrueList, &what, what.clone());
+        }
+    }
+
+    /// A writer read back what it was acknowledged.
+    pub fn read_back(&self, writer: &str) {
+        self.lock().judged.writers.insert(writer.to_owned());
+    }
+
+    /// The fault stands from now on.
+    pub fn begins(&self) {
+        self.lock().lasts = Some(Instant::now());
+    }
+
+    pub fn ends(&self) {
+        let mut inner = self.lock();
+        inner.judged.lasted = inner.lasts.take().map_or(Duration::ZERO, |since| since.elapsed());
+    }
+
+    /// How many provide.
+    pub fn alive(&self) -> usize {
+        self.lock().known.values().filter(|known| known.held.is_some() && known.died_at.is_none()).count()
+    }
+
+    pub fn died_since(&self, since: Instant) -> usize {
+        self.lock().known.values().filter(|known| known.died_at.is_some_and(|at| at >= since)).count()
+    }
+
+    /// Says so when too little was judged since the last time. `rest`: what only the caller knows of it.
+    pub fn judged_enough(&self, wanted: &Wanted, rest: impl FnOnce(&mut Judged)) {
+        let lacking = {
+            let mut inner = self.lock();
+            rest(&mut inner.judged);
+            enough::lacking(&inner.judged, wanted)
+        };
+        if let Some(what) = lacking {
+            self.found(Wrong::TooLittle, &what, what.clone());
         }
     }
 
@@ -352,10 +411,12 @@ impl Truth {
         };
         Counted {
             operations: std::mem::take(&mut inner.operations),
+            judged: std::mem::take(&mut inner.judged),
             wrong: found.iter().map(|(wrong, of)| (*wrong, count(wrong, of))).collect(),
             examples: found.into_values().flat_map(|(_, _, examples)| examples).collect(),
             no_read_s: inner.reads.take().as_secs_f64(),
             no_write_s: inner.writes.take().as_secs_f64(),
+            no_renewal_s: inner.renewals.take().as_secs_f64(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::super::truth::{Known, Seen};
 
 /// Whether this list had to show it: acknowledged before the list was asked for, at a revision that the list has.
-pub(super) fn must_be_listed(known: &Known, seen: &Seen) -> bool {
+pub fn must_be_listed(known: &Known, seen: &Seen) -> bool {
     let is_held = known.held.is_some_and(|(at, revision)| at <= seen.asked && revision <= seen.revision);
     is_held && known.died_at.is_none()
 }

@@ -55,8 +55,10 @@ impl Chain {
         self.at
     }
 
-    /// A new connection goes on where this is; what had come of a snapshot is void.
+    /// A new connection goes on where this is; what had come of a snapshot is void. Before a service is there it is at
+    /// no revision, 0.0.0, and behind that comes a snapshot.
     pub fn resumes(&mut self) {
+        self.at = self.at.filter(|at| *at != Revision::default());
         self.partial.clear();
         self.awaits_snapshot = self.at.is_none();
     }

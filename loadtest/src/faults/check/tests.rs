@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::super::truth::{Known, Revision, Seen, Since};
 use super::chain::{Chain, Item, Told};
+use super::enough::{self, Judged, Wanted};
 use super::written::{Value, Written};
 use super::{alive, dead, list, order, same};
 
@@ -112,6 +113,15 @@ fn a_broken_chain_is_found() {
 }
 
 #[test]
+fn who_saw_no_service_begins_anew() {
+    let mut chain = Chain::new();
+    assert_eq!(chain.take(snapshot(Revision::default(), vec![])), Ok(()));
+    chain.resumes();
+    assert_eq!(chain.at(), None);
+    assert_eq!(chain.take(snapshot(at(3), vec![item("a", true)])), Ok(()));
+}
+
+#[test]
 fn parts_of_a_snapshot_add_up_and_do_not_outlive_their_connection() {
     let part = |id, is_complete| Told::Snapshot { items: vec![item(id, true)], revision: at(3), is_complete };
     let mut chain = Chain::new();
@@ -148,4 +158,30 @@ fn all_must_show_the_same() {
     assert!(check(digests("2")).is_some_and(|what| what.contains("node1") && what.contains("store")));
     assert!(check(Some(BTreeMap::new())).is_some(), "it lacks a service");
     assert!(check(None).is_some_and(|what| what.contains("store did not answer")));
+}
+
+#[test]
+fn a_row_of_little_says_so() {
+    let wanted = || Wanted { providers: 2, readers: vec!["a reader".into(), "node1".into()], dead: 1, writers: 1 };
+    let judged = || Judged {
+        providers: 2,
+        lists: BTreeMap::from([("a reader".to_owned(), 90), ("node1".to_owned(), 10)]),
+        lists_meanwhile: 50,
+        lasted: Duration::from_secs(10),
+        took: Duration::from_secs(20),
+        dead: 1,
+        writers: ["w0".to_owned()].into(),
+    };
+    let check = |change: fn(&mut Judged)| {
+        let mut judged = judged();
+        change(&mut judged);
+        enough::lacking(&judged, &wanted()).unwrap_or_default()
+    };
+    assert_eq!(check(|_| {}), "");
+    assert!(check(|judged| judged.lists.retain(|by, _| by != "node1")).contains("node1"));
+    assert!(check(|judged| judged.providers = 1).contains("1 providers"));
+    assert!(check(|judged| judged.took = Duration::from_secs(21)).contains("100 lists"));
+    assert!(check(|judged| judged.lasted = Duration::from_secs(11)).contains("50 lists while"));
+    assert!(check(|judged| judged.dead = 0).contains("0 dead"));
+    assert!(check(|judged| judged.writers.clear()).contains("0 writers"));
 }

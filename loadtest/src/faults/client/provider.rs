@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::dice::Dice;
-use super::super::truth::{Known, Operation, Truth, Wrong};
+use super::super::truth::{Operation, Truth, Wrong};
 use super::{AGAIN, ATTEMPT, Answer, Caller, REMOVE_AFTER, TTL};
 
 pub struct Provider {
@@ -17,7 +17,6 @@ pub struct Provider {
 
 impl Provider {
     pub async fn live(mut self) {
-        self.truth.add(Known::new(&self.service, &self.id));
         let path = format!("/v1/namespaces/default/services/{}/instances/{}", self.service, self.id);
         let (ttl, remove) = (TTL.as_millis(), REMOVE_AFTER.as_millis());
         let body = format!(
@@ -61,7 +60,11 @@ impl Provider {
     }
 
     fn acknowledged(&self, answer: &Answer, was_registered: bool, world: u64) {
-        self.truth.wrote_well();
+        match (was_registered, answer.status) {
+            (true, _) => self.truth.renewed_well(),
+            (false, 202) => {}
+            (false, _) => self.truth.wrote_well(),
+        }
         // 202: only an overlay has it, and speaks for its node.
         let is_new = !was_registered && answer.status != 202 && world == self.truth.world();
         let held = answer.revision_of("revision").filter(|_| is_new).map(|revision| (Instant::now(), revision));

@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
 
-use super::super::truth::{Known, Operation, Truth, Wrong};
+use super::super::truth::{Operation, Truth, Wrong};
 use super::{AGAIN, ATTEMPT, REMOVE_AFTER, TTL};
 
 /// How often it asks whether anybody is there, and how long it waits for that.
@@ -47,7 +47,6 @@ impl Session {
     }
 
     pub async fn live(mut self) {
-        self.truth.add(Known::new(&self.service, &self.id));
         let mut failures = 0;
         while self.is_alive() {
             let before = self.renewals();
@@ -91,6 +90,7 @@ impl Session {
             match reply?.context("the stream ended")?.reply {
                 Some(Reply::Pong(_)) => {
                     self.truth.change(&self.id, |known| known.renewals += 1);
+                    self.truth.renewed_well();
                     self.truth.count(Operation::Writes);
                     (unanswered, next_ping) = (None, Instant::now() + PING);
                 }
@@ -146,8 +146,10 @@ impl Session {
         let first = reply.items.first().context("an outcome")?;
         match &first.outcome {
             Some(Outcome::Instance(instance)) => {
-                self.truth.wrote_well();
                 let revision = instance.revision.parse().ok().filter(|_| first.ack == Ack::Log as i32);
+                if revision.is_some() {
+                    self.truth.wrote_well();
+                }
                 let revision = revision.filter(|_| self.world == self.truth.world());
                 self.truth.change(&self.id, |known| {
                     known.renewals += 1;

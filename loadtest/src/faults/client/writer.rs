@@ -134,7 +134,11 @@ impl Writer {
         self.truth.count(Operation::Reads);
         if let Ok(answer) = read {
             self.truth.read_well();
-            let what = shown(&answer).and_then(|shown| self.mine().written.lost(shown, at));
+            let shown = shown(&answer);
+            if shown.is_some() {
+                self.truth.read_back(&self.name);
+            }
+            let what = shown.and_then(|shown| self.mine().written.lost(shown, at));
             if let Some(what) = what.filter(|_| self.world == self.truth.world()) {
                 self.truth.found(Wrong::WriteLost, &what, format!("{}: {what}", self.name));
             }
