@@ -54,6 +54,12 @@ pub fn all() -> Vec<Fault> {
         fault("Kafka restarted empty", 20, &[Step::LoseLog]),
         fault("Kafka and MariaDB away", 10, &[away("kafka"), away("store")]),
         fault("calls between all nodes cut", 8, &[links(".peer", CUT)]),
+        fault("one node's calls to another cut", 8, &[links("node2>node1.peer", CUT)]),
+        fault(
+            "calls cut in a ring",
+            8,
+            &["node1>node2.peer", "node2>node3.peer", "node3>node1.peer"].map(|way| links(way, CUT)),
+        ),
         fault("one node's way to the log cut", 8, &[links("node2.log", CUT)]),
         fault("200 ms and 2 % lost on every link", 10, &[links(".", BAD)]),
         fault("a clock 60 s behind", 5, &[Step::Clock(1, -60)]),
@@ -72,7 +78,7 @@ pub fn mixture(number: usize, dice: &mut Dice) -> Fault {
         vec![Step::Kill(vec![node]), pause(&name), Step::Kill(vec![node, other]), Step::RestartInTurn([node, other])];
     let mut parts = vec![pause("kafka"), pause("store"), away("kafka"), away("store")];
     let mut ways = vec![links(".peer", BAD), links(&format!("{name}.peer"), CUT), links(&format!("{name}.log"), CUT)];
-    ways.extend([links(".log", BAD), links(".store", SLOW)]);
+    ways.extend([links(".log", BAD), links(".store", SLOW), links(&format!("{name}>node{}.peer", other + 1), CUT)]);
     let mut steps = Vec::new();
     for kind in [&mut nodes, &mut parts, &mut ways] {
         steps.push(kind.swap_remove(dice.below(kind.len())));

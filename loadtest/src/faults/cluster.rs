@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::dice::Dice;
-use super::link::{Link, Weather};
+use super::link::{Link, Senders, Weather};
 
 const START_WITHIN: Duration = Duration::from_secs(240);
 /// Kafka may need a while to come back.
@@ -61,8 +61,9 @@ impl Cluster {
         let mut links = Vec::new();
         if let Some(mut dice) = dice {
             let wanted = line(&mut answers, START_WITHIN, "cluster links ").await?;
+            let senders = senders(&wanted);
             for (name, port) in pairs(&wanted) {
-                links.push((name.clone(), link(&name, &port, dice.split()).await?));
+                links.push((name.clone(), link(&name, &port, senders.clone(), dice.split()).await?));
             }
             orders.write_all(b"linked\n").await?;
         }
@@ -90,13 +91,20 @@ impl Cluster {
         }
     }
 
-    /// Every link whose name `wanted` takes, and its gossip.
-    pub fn set_links(&self, weather: Weather, wanted: impl Fn(&str) -> bool) {
-        for (name, link) in &self.links {
-            if wanted(&name.replace(".gossip", ".peer")) {
-                link.set(weather);
-            }
-        }
+    /// Every link whose name holds `wanted`, and its gossip; of `NODE>LINK` for what that node sends over it.
+    pub fn set_links(&self, weather: Weather, wanted: &str) {
+        let (caller, _) = way(wanted);
+        self.wanted(wanted).for_each(|link| link.set(weather, caller));
+    }
+
+    /// How often the weather on them has done something since they were asked last.
+    pub fn touched(&self, wanted: &str) -> u64 {
+        self.wanted(wanted).map(Link::touched).sum()
+    }
+
+    fn wanted(&self, wanted: &str) -> impl Iterator<Item = &Link> {
+        let (_, link) = way(wanted);
+        self.links.iter().filter(move |(name, _)| name.replace(".gossip", ".peer").contains(link)).map(|(_, link)| link)
     }
 
     /// How long it took, all of it.
@@ -112,16 +120,30 @@ impl Cluster {
 }
 
 /// From the address where a node looks for it to where it is. Node N looks at 127.0.1.N.
-async fn link(name: &str, port: &str, dice: Dice) -> Result<Link> {
+async fn link(name: &str, port: &str, senders: Senders, dice: Dice) -> Result<Link> {
     let (node, part) = name.split_once('.').with_context(|| format!("{name:?} is no link"))?;
     let number: u8 = node.trim_start_matches("node").parse()?;
     let port: u16 = port.parse()?;
     let listen = SocketAddr::from((Ipv4Addr::new(127, 0, 1, number), port));
     let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     match part {
-        "gossip" => Link::udp(listen, to, dice).await,
+        "gossip" => Link::udp(listen, to, senders, dice).await,
         _ => Link::tcp(listen, to, dice).await,
     }
+}
+
+/// Who calls, if it is not anybody, and the link.
+fn way(wanted: &str) -> (Option<&str>, &str) {
+    wanted.split_once('>').map_or((None, wanted), |(caller, link)| (Some(caller), link))
+}
+
+/// A node gossips from the port where it listens.
+fn senders(links: &str) -> Senders {
+    let gossip = pairs(links).filter_map(|(name, port)| {
+        let node = name.strip_suffix(".gossip")?;
+        Some((port.parse().ok()?, node.to_owned()))
+    });
+    Senders::new(gossip.collect())
 }
 
 async fn line(lines: &mut Lines<BufReader<ChildStdout>>, within: Duration, start: &str) -> Result<String> {

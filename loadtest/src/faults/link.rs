@@ -1,8 +1,12 @@
-//! Stands between the parts of a cluster: forwards TCP and UDP, and cuts, slows or loses on the way.
+//! Stands between the parts of a cluster: forwards TCP and UDP, and cuts, slows or loses on the way, for all who call or
+//! for one of them.
 
-use std::collections::HashMap;
+mod caller;
+
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -35,41 +39,95 @@ const DATAGRAM_BYTES: usize = 65_535;
 /// Senders of datagrams that one link knows.
 const SENDERS_MAX: usize = 256;
 
+/// The weather for all, and for who calls from a node that has weather of its own.
+#[derive(Clone, Debug, Default)]
+struct Skies {
+    all: Weather,
+    of: BTreeMap<String, Weather>,
+}
+
+/// The weather as one caller has it, and how often it did something.
+#[derive(Clone)]
+struct Sky {
+    skies: watch::Receiver<Skies>,
+    caller: Option<String>,
+    touched: Arc<AtomicU64>,
+}
+
+impl Skies {
+    fn of(&self, caller: Option<&str>) -> Weather {
+        caller.and_then(|caller| self.of.get(caller)).copied().unwrap_or(self.all)
+    }
+}
+
+impl Sky {
+    fn now(&self) -> Weather {
+        let now = self.skies.borrow().of(self.caller.as_deref());
+        if now != Weather::default() {
+            self.touched.fetch_add(1, Ordering::Relaxed);
+        }
+        now
+    }
+
+    /// False: the link is gone.
+    async fn is_open(&mut self) -> bool {
+        self.now();
+        let caller = self.caller.clone();
+        self.skies.wait_for(|skies| !skies.of(caller.as_deref()).is_cut).await.is_ok()
+    }
+}
+
 /// One link, which forwards as long as it is held.
 pub struct Link {
-    weather: watch::Sender<Weather>,
+    skies: watch::Sender<Skies>,
+    touched: Arc<AtomicU64>,
     _tasks: JoinSet<()>,
 }
+
+/// Who sends datagrams from which port.
+pub type Senders = Arc<BTreeMap<u16, String>>;
 
 impl Link {
     pub async fn tcp(listen: SocketAddr, to: SocketAddr, dice: Dice) -> Result<Self> {
         let listener = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
-        let (weather, seen) = watch::channel(Weather::default());
-        let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, to, seen, dice));
-        Ok(Self { weather, _tasks: tasks })
+        Ok(Self::new(|sky| accept(listener, to, sky, dice)))
     }
 
-    pub async fn udp(listen: SocketAddr, to: SocketAddr, dice: Dice) -> Result<Self> {
+    pub async fn udp(listen: SocketAddr, to: SocketAddr, senders: Senders, dice: Dice) -> Result<Self> {
         let socket = UdpSocket::bind(listen).await.with_context(|| format!("listen on {listen} (UDP)"))?;
-        let (weather, seen) = watch::channel(Weather::default());
-        let mut tasks = JoinSet::new();
-        tasks.spawn(forward_datagrams(Arc::new(socket), to, seen, dice));
-        Ok(Self { weather, _tasks: tasks })
+        Ok(Self::new(|sky| forward_datagrams(Arc::new(socket), to, senders, sky, dice)))
     }
 
-    pub fn set(&self, weather: Weather) {
-        self.weather.send_replace(weather);
+    fn new<F: Future<Output = ()> + Send + 'static>(forward: impl FnOnce(Sky) -> F) -> Self {
+        let (skies, seen) = watch::channel(Skies::default());
+        let touched = Arc::<AtomicU64>::default();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(forward(Sky { skies: seen, caller: None, touched: Arc::clone(&touched) }));
+        Self { skies, touched, _tasks: tasks }
+    }
+
+    /// For who calls from the node `caller`, or for all.
+    pub fn set(&self, weather: Weather, caller: Option<&str>) {
+        self.skies.send_modify(|skies| match caller {
+            Some(caller) => drop(skies.of.insert(caller.to_owned(), weather)),
+            None => *skies = Skies { all: weather, of: BTreeMap::new() },
+        });
+    }
+
+    /// How often bad weather has done something to what came, since this was asked last.
+    pub fn touched(&self) -> u64 {
+        self.touched.swap(0, Ordering::Relaxed)
     }
 }
 
-async fn accept(listener: TcpListener, to: SocketAddr, weather: watch::Receiver<Weather>, mut dice: Dice) {
+async fn accept(listener: TcpListener, to: SocketAddr, sky: Sky, mut dice: Dice) {
     let mut streams = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let Ok((near, _)) = accepted else { continue };
-                streams.spawn(forward(near, to, weather.clone(), dice.split()));
+                let sky = Sky { caller: caller::of(&near), ..sky.clone() };
+                streams.spawn(forward(near, to, sky, dice.split()));
             }
             Some(_) = streams.join_next() => {}
         }
@@ -77,8 +135,8 @@ async fn accept(listener: TcpListener, to: SocketAddr, weather: watch::Receiver<
 }
 
 /// Both ways, until one side ends it. While the link is cut a connection is accepted by nobody: it hangs.
-async fn forward(near: TcpStream, to: SocketAddr, mut weather: watch::Receiver<Weather>, mut dice: Dice) {
-    if weather.wait_for(|weather| !weather.is_cut).await.is_err() {
+async fn forward(near: TcpStream, to: SocketAddr, mut sky: Sky, mut dice: Dice) {
+    if !sky.is_open().await {
         return;
     }
     let Ok(far) = TcpStream::connect(to).await else { return };
@@ -87,18 +145,18 @@ async fn forward(near: TcpStream, to: SocketAddr, mut weather: watch::Receiver<W
     }
     let (near_in, near_out) = near.into_split();
     let (far_in, far_out) = far.into_split();
-    let there = one_way(near_in, far_out, weather.clone(), dice.split());
-    let back = one_way(far_in, near_out, weather, dice);
+    let there = one_way(near_in, far_out, sky.clone(), dice.split());
+    let back = one_way(far_in, near_out, sky, dice);
     tokio::join!(there, back);
 }
 
 /// Every piece is due some time after it came, in order.
-async fn one_way(mut from: OwnedReadHalf, to: OwnedWriteHalf, weather: watch::Receiver<Weather>, mut dice: Dice) {
+async fn one_way(mut from: OwnedReadHalf, to: OwnedWriteHalf, sky: Sky, mut dice: Dice) {
     let (due, pieces) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES_MAX);
     let reading = async {
         let mut piece = vec![0; PIECE_BYTES];
         while let Ok(size @ 1..) = from.read(&mut piece).await {
-            let now = *weather.borrow();
+            let now = sky.now();
             let stall = if dice.below(1_000) < now.lost { AGAIN_AFTER + now.delay } else { Duration::ZERO };
             if due.send((Instant::now() + now.delay + stall, piece[..size].to_vec())).await.is_err() {
                 break;
@@ -106,30 +164,25 @@ async fn one_way(mut from: OwnedReadHalf, to: OwnedWriteHalf, weather: watch::Re
         }
         drop(due);
     };
-    tokio::join!(reading, write(to, pieces, weather.clone()));
+    tokio::join!(reading, write(to, pieces, sky.clone()));
 }
 
-async fn write(
-    mut to: OwnedWriteHalf,
-    mut pieces: mpsc::Receiver<(Instant, Vec<u8>)>,
-    mut weather: watch::Receiver<Weather>,
-) {
+async fn write(mut to: OwnedWriteHalf, mut pieces: mpsc::Receiver<(Instant, Vec<u8>)>, mut sky: Sky) {
     while let Some((due, piece)) = pieces.recv().await {
         tokio::time::sleep_until(due).await;
-        let is_open = weather.wait_for(|weather| !weather.is_cut).await.is_ok();
-        if !is_open || to.write_all(&piece).await.is_err() {
+        if !sky.is_open().await || to.write_all(&piece).await.is_err() {
             return;
         }
     }
     // The end goes through no cut either.
-    if weather.wait_for(|weather| !weather.is_cut).await.is_ok() {
+    if sky.is_open().await {
         let _ = to.shutdown().await;
     }
 }
 
 /// Each sender has a socket of its own on the far side, so that answers find back.
-async fn forward_datagrams(near: Arc<UdpSocket>, to: SocketAddr, weather: watch::Receiver<Weather>, mut dice: Dice) {
-    let mut senders: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
+async fn forward_datagrams(near: Arc<UdpSocket>, to: SocketAddr, names: Senders, sky: Sky, mut dice: Dice) {
+    let mut senders: HashMap<SocketAddr, (Arc<UdpSocket>, Sky)> = HashMap::new();
     let mut tasks = JoinSet::new();
     let mut datagram = vec![0; DATAGRAM_BYTES];
     loop {
@@ -147,12 +200,12 @@ async fn forward_datagrams(near: Arc<UdpSocket>, to: SocketAddr, weather: watch:
             }
             let Ok(far) = UdpSocket::bind("127.0.0.1:0").await else { continue };
             let far = Arc::new(far);
-            tasks.spawn(answer_datagrams(far.clone(), near.clone(), sender, weather.clone(), dice.split()));
-            senders.insert(sender, far);
+            let sky = Sky { caller: names.get(&sender.port()).cloned(), ..sky.clone() };
+            tasks.spawn(answer_datagrams(far.clone(), near.clone(), sender, sky.clone(), dice.split()));
+            senders.insert(sender, (far, sky));
         }
-        let Some(far) = senders.get(&sender).cloned() else { continue };
-        let now = *weather.borrow();
-        if let Some(delay) = passes(now, &mut dice) {
+        let Some((far, sky)) = senders.get(&sender).cloned() else { continue };
+        if let Some(delay) = passes(sky.now(), &mut dice) {
             let datagram = datagram[..size].to_vec();
             tasks.spawn(async move {
                 tokio::time::sleep(delay).await;
@@ -162,18 +215,11 @@ async fn forward_datagrams(near: Arc<UdpSocket>, to: SocketAddr, weather: watch:
     }
 }
 
-async fn answer_datagrams(
-    far: Arc<UdpSocket>,
-    near: Arc<UdpSocket>,
-    to: SocketAddr,
-    weather: watch::Receiver<Weather>,
-    mut dice: Dice,
-) {
+async fn answer_datagrams(far: Arc<UdpSocket>, near: Arc<UdpSocket>, to: SocketAddr, sky: Sky, mut dice: Dice) {
     let mut datagram = vec![0; DATAGRAM_BYTES];
     loop {
         let Ok(size) = far.recv(&mut datagram).await else { continue };
-        let now = *weather.borrow();
-        if let Some(delay) = passes(now, &mut dice) {
+        if let Some(delay) = passes(sky.now(), &mut dice) {
             tokio::time::sleep(delay).await;
             let _ = near.send_to(&datagram[..size], to).await;
         }

@@ -12,6 +12,7 @@ use super::check::same::{self, Digests};
 use super::client::writer;
 use super::client::{Answer, Caller};
 use super::cluster::Cluster;
+use super::link::Weather;
 use super::people::{People, WRITTEN, services};
 use super::truth::{Truth, Wrong};
 use super::wrong_clock::{self, WrongClock};
@@ -23,6 +24,10 @@ const READY_WITHIN: Duration = Duration::from_secs(90);
 const SAME_WITHIN: Duration = Duration::from_secs(60);
 /// How long a renewal of all may take: each of them has a third of the TTL between two.
 const RENEWAL_WITHIN: Duration = Duration::from_secs(8);
+
+/// What nodes count when they have read, or made, something else than another, and what they mended of it.
+const DIFFERENCES: [&str; 3] =
+    ["thuban_log_divergences_total", "thuban_state_divergences_total", "thuban_repairs_total"];
 
 pub struct Scene {
     pub cluster: Cluster,
@@ -169,6 +174,14 @@ impl Scene {
     async fn lives(&self) -> Vec<Option<u64>> {
         let words = self.words().await;
         self.cluster.nodes.iter().map(|node| words[node]["log"]["generation"].as_u64()).collect()
+    }
+
+    /// The end of bad weather. That it did nothing would be a fault of ours.
+    pub fn clear_links(&self, wanted: &str) {
+        self.cluster.set_links(Weather::default(), wanted);
+        if self.cluster.touched(wanted) == 0 {
+            self.truth.found(Wrong::TooLittle, wanted, format!("nothing went over {wanted} meanwhile"));
+        }
     }
 
     /// Until every live provider is registered; each has `renewals` to find out.
@@ -337,10 +350,8 @@ impl Scene {
         for name in self.cluster.nodes.clone() {
             let mut connection = crate::http::Connection::open(self.cluster.address(&name)?).await?;
             let answer = connection.call(&crate::http::request("GET", "/metrics", "")).await?;
-            let text = String::from_utf8_lossy(answer.body);
-            let line = text.lines().find_map(|line| line.strip_prefix("thuban_log_divergences_total "));
-            if let Some(count) = line.filter(|count| *count != "0") {
-                self.truth.found(Wrong::Divergence, &name, format!("{name} counts {count} divergences"));
+            for line in counted(&String::from_utf8_lossy(answer.body), &DIFFERENCES) {
+                self.truth.found(Wrong::Divergence, &name, format!("{name} says {line}"));
             }
         }
         Ok(())
@@ -365,7 +376,25 @@ impl Scene {
     }
 }
 
+/// Those lines of a node's metrics that begin so and are not 0.
+fn counted<'a>(metrics: &'a str, starts: &[&str]) -> Vec<&'a str> {
+    let is_counted = |line: &&str| starts.iter().any(|start| line.starts_with(start)) && !line.ends_with(" 0");
+    metrics.lines().filter(is_counted).collect()
+}
+
 /// A node's list as a watcher's view is written.
 fn said(answer: &Answer) -> String {
     format!("{:?}", super::client::reader::listed(&answer.body["items"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nodes_count_of_differences_is_seen() {
+        let metrics = "# TYPE thuban_log_divergences_total counter\nthuban_log_divergences_total 0\n\
+                       thuban_state_divergences_total{of=\"x\"} 2\nthuban_applied_total 7\n";
+        assert_eq!(counted(metrics, &DIFFERENCES), ["thuban_state_divergences_total{of=\"x\"} 2"]);
+    }
 }

@@ -44,7 +44,7 @@ pub enum Step {
     Wipe,
     /// The log is gone, and Kafka knows nothing of it.
     LoseLog,
-    /// On links whose names hold this: `node1.peer`, `.log`, ...
+    /// On links whose names hold this: `node1.peer`, `.log`, ...; `node2>node1.peer` is the way from one to the other.
     Links(String, Weather),
     /// The wall clock of a node is wrong by so many seconds, its monotonic one is not.
     Clock(usize, i64),
@@ -99,7 +99,7 @@ impl Step {
             Self::Away(name) => drop(scene.cluster.order(&format!("down {name}")).await?),
             Self::Wipe => scene.wipe().await?,
             Self::LoseLog => scene.lose_log().await?,
-            Self::Links(wanted, weather) => scene.cluster.set_links(*weather, |name| name.contains(wanted)),
+            Self::Links(wanted, weather) => scene.cluster.set_links(*weather, wanted),
             Self::Clock(at, wrong_s) => scene.restart_with_wrong_clock(*at, *wrong_s).await?,
             Self::FullDisk(at) => scene.fill_disk(*at).await?,
             Self::Trim => {
@@ -115,7 +115,7 @@ impl Step {
         match self {
             Self::Pause(name) => drop(scene.cluster.order(&format!("signal {name} CONT")).await?),
             Self::Away(name) => drop(scene.cluster.order(&format!("start {name}")).await?),
-            Self::Links(wanted, _) => scene.cluster.set_links(Weather::default(), |name| name.contains(wanted)),
+            Self::Links(wanted, _) => scene.clear_links(wanted),
             Self::Clock(at, _) => scene.restart(*at, "").await?,
             Self::FullDisk(at) => scene.restart_on(*at, "wipe").await?,
             Self::Trim => drop(scene.cluster.order("signal store CONT").await?),

@@ -101,7 +101,7 @@ pub enum Wrong {
     Unanswered,
     /// An error that one retry did not cure, where that was promised.
     Uncured,
-    /// Nodes that found that they had read different logs.
+    /// Nodes that found that they had read, or made of it, something else than another.
     Divergence,
     /// What was to come did not come in time: a level, or that all show the same.
     Late,
@@ -396,8 +396,11 @@ impl Truth {
         self.lock().is_quiet
     }
 
+    /// That nobody writes while it is quiet is nobody's fault.
     pub fn set_quiet(&self, is_quiet: bool) {
-        self.lock().is_quiet = is_quiet;
+        let mut inner = self.lock();
+        inner.is_quiet = is_quiet;
+        if is_quiet { inner.writes.went_well() } else { inner.writes.last = Instant::now() }
     }
 
     /// What was counted since the last time.

@@ -33,11 +33,11 @@ async fn a_cut_link_holds_back_what_it_carries_until_it_is_mended() {
     let (link, at, _echo) = echo().await;
     let mut stream = TcpStream::connect(at).await.unwrap();
     assert!(said_back(&mut stream).await);
-    link.set(Weather { is_cut: true, ..Weather::default() });
+    link.set(Weather { is_cut: true, ..Weather::default() }, None);
     assert!(!said_back(&mut stream).await);
     let mut late = TcpStream::connect(at).await.unwrap();
     assert!(!said_back(&mut late).await, "nor does it take a new connection anywhere");
-    link.set(Weather::default());
+    link.set(Weather::default(), None);
     let mut bytes = [0; 1];
     stream.read_exact(&mut bytes).await.unwrap();
     late.read_exact(&mut bytes).await.unwrap();
@@ -53,7 +53,7 @@ async fn a_slow_link_delays_each_way_and_a_lossy_one_stalls() {
         (Weather { delay, ..Weather::default() }, delay * 2),
         (Weather { lost: 1_000, ..Weather::default() }, AGAIN_AFTER * 2),
     ] {
-        link.set(weather);
+        link.set(weather, None);
         let started = Instant::now();
         stream.write_all(b"x").await.unwrap();
         stream.read_exact(&mut [0]).await.unwrap();
@@ -73,8 +73,9 @@ async fn datagrams_find_there_and_back_or_are_lost() {
         }
     });
     let at = UdpSocket::bind(loopback()).await.unwrap().local_addr().unwrap();
-    let link = Link::udp(at, to, Dice::new(1)).await.unwrap();
     let (one, other) = (UdpSocket::bind(loopback()).await.unwrap(), UdpSocket::bind(loopback()).await.unwrap());
+    let names = BTreeMap::from([(one.local_addr().unwrap().port(), "node1".to_owned())]);
+    let link = Link::udp(at, to, names.into(), Dice::new(1)).await.unwrap();
     let answer = async |socket: &UdpSocket, said: u8| {
         socket.send_to(&[said], at).await.unwrap();
         let mut byte = [0];
@@ -82,6 +83,12 @@ async fn datagrams_find_there_and_back_or_are_lost() {
         heard.ok().map(|_| byte[0])
     };
     assert_eq!((answer(&one, 1).await, answer(&other, 2).await), (Some(1), Some(2)), "each gets its own");
-    link.set(Weather { lost: 1_000, ..Weather::default() });
-    assert_eq!(answer(&one, 3).await, None);
+    assert_eq!(link.touched(), 0);
+    link.set(Weather { is_cut: true, ..Weather::default() }, Some("node1"));
+    assert_eq!((answer(&one, 3).await, answer(&other, 4).await), (None, Some(4)), "only one of them is cut off");
+    assert_eq!(link.touched(), 1);
+    link.set(Weather { lost: 1_000, ..Weather::default() }, None);
+    assert_eq!(answer(&other, 5).await, None);
+    link.set(Weather::default(), None);
+    assert_eq!(answer(&one, 6).await, Some(6), "and it is not any more");
 }
