@@ -14,6 +14,7 @@ mod latest;
 mod link;
 mod overlay;
 mod recovery;
+mod repair;
 mod report;
 mod roll;
 mod snapshot;
@@ -158,7 +159,8 @@ pub async fn start(parts: Parts, config: Config) -> Result<Node, StartError> {
     let applier = applier::Applier::new(me, &parts, config, booted, directory.clone(), hub.clone(), ends);
     let (stop, stopped) = oneshot::channel();
     let applier = tokio::spawn(applier.run(stopped));
-    let keeper = snapshot::Keeper::of(&parts).map(Arc::new).map(|keeper| (keeper.clone(), tokio::spawn(keeper.run())));
+    let keeper =
+        snapshot::Keeper::of(&parts, &link).map(Arc::new).map(|keeper| (keeper.clone(), tokio::spawn(keeper.run())));
     let inner = Inner { directory, hub, link, heard, peers: parts.peers, clock: parts.clock, chance: parts.chance };
     Ok(Node { registry: Registry { inner: Arc::new(inner) }, stop, applier, lander, checker, waker, teller, keeper })
 }
@@ -175,6 +177,12 @@ impl Node {
             Ok(Err(failure)) => failure,
             Err(error) => Failure::Task(error.to_string()),
         }
+    }
+
+    /// From now on this node is wrong about `key`, as if its memory were: it has no such instance.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn bend(&self, key: &crate::model::InstanceKey) {
+        self.registry.inner.link.tell(Told::Bent(key.clone()));
     }
 
     /// Ends at once, as a killed process does: nothing is finished and nobody is told.

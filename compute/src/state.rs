@@ -316,6 +316,22 @@ impl State {
         Dirty::everything(self).rows(self)
     }
 
+    /// Takes the place of `old`, another state at the same position of the same log: heartbeats that this node has heard
+    /// are heard here, too.
+    pub(crate) fn share_cells(&mut self, old: &Self) {
+        for (key, service) in &mut self.services {
+            if let Some(there) = old.services.get(key) {
+                service.share_cells(there);
+            }
+            for instance in service.instances() {
+                match self.suspicions.get(&key.instance(instance.id.clone())) {
+                    Some(suspicion) => instance.cell.suspect(suspicion.revision),
+                    None => instance.cell.clear(),
+                }
+            }
+        }
+    }
+
     fn node_of(&self, node: &NodeIncarnation) -> Option<crate::model::OriginRow> {
         self.origins.get(*node)
     }

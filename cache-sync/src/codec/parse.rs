@@ -214,16 +214,17 @@ fn close_session(op: &wire::CloseSession) -> Result<Op, Invalid> {
 
 fn beacon(op: wire::Beacon) -> Result<Op, Invalid> {
     check::beacon(&op.name, &op.peer)?;
-    let digest = match &op.digest[..] {
-        [] => None,
-        said => Some(Digest::from_bytes(bytes("beacon.digest", said)?)),
+    let digest = |field, said: &[u8]| match said {
+        [] => Ok(None),
+        said => bytes(field, said).map(|said| Some(Digest::from_bytes(said))),
     };
     Ok(Op::Beacon {
         name: op.name.into(),
         peer: op.peer.into(),
         applied: position("beacon.applied", op.applied)?,
         rolling_hash: op.rolling_hash,
-        digest,
+        digest: digest("beacon.digest", &op.digest)?,
+        rebuilt: digest("beacon.rebuilt", &op.rebuilt)?,
         landed: position("beacon.landed", op.landed)?,
         leaving: op.leaving,
     })

@@ -171,7 +171,7 @@ fn freeze(out: &mut Out, scope: &FreezeScope, lapsed: u32, of: u32) {
 }
 
 fn beacon(out: &mut Out, op: &Op) -> Result<(), Invalid> {
-    let Op::Beacon { name, peer, applied, rolling_hash, digest, landed, leaving } = op else { return Ok(()) };
+    let Op::Beacon { name, peer, applied, rolling_hash, digest, rebuilt, landed, leaving } = op else { return Ok(()) };
     check::beacon(name, peer)?;
     out.message(23, |out| {
         out.text(1, name);
@@ -182,6 +182,9 @@ fn beacon(out: &mut Out, op: &Op) -> Result<(), Invalid> {
         out.flag(6, *leaving);
         if let Some(digest) = digest {
             out.bytes(7, &digest.to_bytes());
+        }
+        if let Some(rebuilt) = rebuilt {
+            out.bytes(8, &rebuilt.to_bytes());
         }
     });
     Ok(())

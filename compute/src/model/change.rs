@@ -123,6 +123,8 @@ pub enum Op {
         rolling_hash: u64,
         /// Of all instances, as of `applied`: the sum of all services' digests. The first nodes did not say it.
         digest: Option<Digest>,
+        /// The same, of the state that the node has made anew aside, if it has.
+        rebuilt: Option<Digest>,
         /// Up to where it knows the rows to be in the store.
         landed: Position,
         /// It drains, and shall be given nothing any more.

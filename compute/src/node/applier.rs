@@ -12,6 +12,7 @@ mod outcome;
 mod publish;
 mod recover;
 mod release;
+mod repair;
 mod status;
 
 use std::collections::VecDeque;
@@ -44,6 +45,7 @@ use expiry::Expiry;
 use frame::Gathering;
 use member::Company;
 use recover::Recovering;
+use repair::{Repair, Repairs};
 pub(super) use status::first_status;
 
 /// Items that may wait for a frame; beyond it requests stay in their lane, and beyond that they are shed.
@@ -160,9 +162,16 @@ pub(super) struct Applier {
     away: Option<Away>,
     /// The log is lost, and its next life is on its way.
     recovering: Option<Recovering>,
+    /// Others have other instances, or the store has, and it is found out who is right; not again before then.
+    repair: Option<Repair>,
+    inquire_at: MonoMs,
+    repairs: Repairs,
     landed: Position,
-    /// The rows that are being landed.
+    /// The rows that are being landed, and whether these are all there are.
     landing: Option<usize>,
+    landing_whole: bool,
+    /// The store has what is not so, and gets everything again.
+    lands_whole: bool,
     landed_at: MonoMs,
     store_error: Option<String>,
     /// Why this node does not answer any more.
@@ -187,6 +196,7 @@ struct Away {
 enum Event {
     Read(Result<Vec<Entry>, LogReadError>),
     Recovery(Option<Word>),
+    Made(Option<Box<State>>),
     Appended(Result<Position, AppendError>),
     Landed(Option<Landing>),
     Release(Release),
@@ -240,7 +250,12 @@ impl Applier {
             away: None,
             recovering: None,
             landed: booted.landed,
+            repair: None,
+            inquire_at: 0,
+            repairs: Repairs::default(),
             landing: None,
+            landing_whole: false,
+            lands_whole: false,
             landed_at: now,
             store_error: None,
             unready: None,
@@ -277,6 +292,7 @@ impl Applier {
                         reading = self.read();
                     }
                 }
+                Event::Made(state) => self.take_made(state),
                 Event::Appended(result) => self.take_appended(result),
                 Event::Landed(landing) => self.take_landing(landing)?,
                 Event::Release(release) => self.release_freezes(release),
@@ -358,6 +374,7 @@ impl Applier {
             biased;
             entries = reading, if is_reading => Event::Read(entries),
             word = Recovering::next(&mut self.recovering) => word,
+            made = Repair::made(&mut self.repair) => made,
             appended = appending => Event::Appended(appended),
             landing = self.ends.landings.recv() => Event::Landed(landing),
             Some(release) = self.ends.lanes.releases.recv() => Event::Release(release),
@@ -397,7 +414,9 @@ impl Applier {
         }
         for entry in entries {
             let started = self.clock.mono_us();
-            let applied = match self.state.apply(&entry) {
+            let old = self.swap();
+            let applied = self.follow_aside(&entry).and_then(|()| self.state.apply(&entry));
+            let applied = match applied {
                 Ok(applied) => applied,
                 Err(broken) => return self.lose(broken.to_string()),
             };
@@ -405,7 +424,10 @@ impl Applier {
             if let Some(journal) = &self.journal {
                 journal.record(&entry, &applied.verdicts);
             }
-            self.publish(&applied);
+            match old {
+                None => self.publish(&applied),
+                Some(old) => self.publish_swapped(old),
+            }
             let is_gone = self.hear_members(&entry.frame, &applied);
             self.metrics.applied(applied.verdicts.len(), published - started, self.clock.mono_us() - published);
             self.hear(&applied);
@@ -456,18 +478,23 @@ impl Applier {
     /// Hands the lander a batch when it is idle.
     fn land(&mut self) {
         let now = self.clock.mono_ms();
-        let due = now >= self.landed_at + LAND_MS || self.calls.wants_store() || self.ends.link.is_draining();
+        let due = now >= self.landed_at + LAND_MS
+            || self.lands_whole
+            || self.calls.wants_store()
+            || self.ends.link.is_draining();
         if self.recovering.is_some() || self.landing.is_some() || !due || self.landed >= self.state.position() {
             return;
         }
         let lands = self.company.as_ref().is_none_or(Company::lands);
         let Some(permit) = lands.then(|| self.ends.work.try_reserve().ok()).flatten() else { return };
         let rows = match &self.company {
+            Some(_) if self.lands_whole => self.state.all_rows(),
             Some(_) => self.state.take_rows_behind(self.landed),
             None => self.state.take_rows(),
         };
-        self.landing = Some(rows.len());
-        permit.send(Work::Land(Box::new(Batch { rows, from: self.landed, upto: self.state.log() })));
+        (self.landing, self.landing_whole) = (Some(rows.len()), self.lands_whole);
+        let batch = Box::new(Batch { rows, from: self.landed, upto: self.state.log() });
+        permit.send(if self.lands_whole { Work::Replace(batch) } else { Work::Land(batch) });
         self.landed_at = now;
     }
 
@@ -490,6 +517,7 @@ impl Applier {
         match landing {
             Some(Landing::Done(position)) => {
                 self.store_error = None;
+                self.landed_whole();
                 self.landed_up_to(position);
             }
             Some(Landing::Failed { rows, error }) => {
@@ -556,6 +584,7 @@ impl Applier {
             self.own_anew(&[], now);
             self.take_role(now);
             self.ask_whether_lost(now);
+            self.judge_repair(now);
             if self.ends.link.is_draining() {
                 self.leave();
             }

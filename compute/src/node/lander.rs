@@ -31,6 +31,8 @@ pub(super) enum Work {
     /// Take the landing role: where several nodes share the store, one lands.
     Lead,
     Land(Box<Batch>),
+    /// What the store has becomes this.
+    Replace(Box<Batch>),
 }
 
 /// One contiguous range of the log, coalesced to its values at the end.
@@ -75,7 +77,8 @@ impl Lander {
         while let Some(work) = work.recv().await {
             let landing = match work {
                 Work::Lead => self.lead().await,
-                Work::Land(batch) => self.land(*batch).await,
+                Work::Land(batch) => self.land(*batch, false).await,
+                Work::Replace(batch) => self.land(*batch, true).await,
             };
             match &landing {
                 Landing::Led(log) => tracing::info!(landed = %log.watermark, "this node lands in the store"),
@@ -122,12 +125,15 @@ impl Lander {
         }
     }
 
-    async fn land(&self, mut batch: Batch) -> Landing {
+    async fn land(&self, mut batch: Batch, is_whole: bool) -> Landing {
         let Some(epoch) = self.epoch else { return Landing::Fenced("this node does not land".to_owned()) };
         sort(&mut batch.rows);
         let count = batch.rows.len();
         let started = self.clock.mono_ms();
-        let landed = self.land_from(epoch, &batch).await;
+        let landed = match is_whole {
+            true => self.store.replace(epoch, batch.rows.clone(), batch.upto).await,
+            false => self.land_from(epoch, &batch).await,
+        };
         metrics::histogram!("thuban_landing_seconds").record((self.clock.mono_ms() - started) as f64 / 1000.0);
         match landed {
             Ok(()) => {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::{Ack, Caller, Command, Outcome};
 use crate::error::Error;
-use crate::model::{FreezeScope, InstanceKey, LogIdentity, NodeIncarnation, Op, Position, Revision, SessionId};
+use crate::model::{Digest, FreezeScope, InstanceKey, LogIdentity, NodeIncarnation, Op, Position, Revision, SessionId};
 use crate::port::peers::{Age, Reading};
 
 use super::latest;
@@ -84,6 +84,11 @@ pub(crate) enum Told {
     Probed(Op),
     /// To another node the log is lost, and to nobody it is well.
     Lost,
+    /// What the store had of instances when everything up to there had landed.
+    Rows(Position, Digest),
+    /// A test wants this node to be wrong about an instance.
+    #[cfg(any(test, feature = "testing"))]
+    Bent(InstanceKey),
 }
 
 /// Whether a node may answer.
@@ -168,8 +173,12 @@ pub struct NodeStatus {
     pub holding: Option<String>,
     /// Why this node takes no renewals, though it answers reads: it hears nobody.
     pub isolated: Option<String>,
-    /// How often another node was seen to have read other frames than this one: two logs where there should be one.
+    /// How often another node was seen to have read other frames than this one, or to have made something else of them.
     pub divergences: u64,
+    /// How often this node has given up what it had for what store and log say, or has landed everything again.
+    pub repairs: u64,
+    /// How often it was not found out which of several nodes, or of node and store, is right.
+    pub unrepaired: u64,
     /// All nodes that share the log, as it shows them; none where this node is alone.
     pub members: Vec<Member>,
     pub freezes: Vec<Freezing>,

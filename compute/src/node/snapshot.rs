@@ -7,11 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::LogState;
+use crate::model::{Digest, LogState, Row};
 use crate::port::Clock;
 use crate::port::store::{LandError, Loaded, PresenceStore, ReadError};
 
 use super::Parts;
+use super::link::{Link, Told};
 
 /// From one copy to the next. A log is not trimmed of what is behind a copy three times as old.
 pub(super) const EVERY: Duration = Duration::from_secs(300);
@@ -30,13 +31,15 @@ pub(super) struct Keeper {
     store: Arc<dyn PresenceStore>,
     own: Arc<dyn PresenceStore>,
     clock: Arc<dyn Clock>,
+    /// To whom it says what was in the store.
+    link: Link,
 }
 
 impl Keeper {
     /// `None`: this node keeps no copy.
-    pub(super) fn of(parts: &Parts) -> Option<Self> {
+    pub(super) fn of(parts: &Parts, link: &Link) -> Option<Self> {
         let own = parts.snapshot.clone()?;
-        Some(Self { store: parts.store.clone(), own, clock: parts.clock.clone() })
+        Some(Self { store: parts.store.clone(), own, clock: parts.clock.clone(), link: link.clone() })
     }
 
     /// Until it is aborted.
@@ -70,6 +73,12 @@ impl Keeper {
         let bound = self.own.mark().await?.map_or(log.identity, |(_, bound)| bound.identity);
         let epoch = self.own.lead(bound).await?;
         let count = rows.len();
+        let put = rows.instances.iter().filter_map(|row| match row {
+            Row::Put(_, instance) => Some(instance.digest()),
+            Row::Delete(_) => None,
+        });
+        let digest = put.fold(Digest::default(), Digest::plus);
+        self.link.tell(Told::Rows(log.watermark, digest));
         self.own.replace(epoch, rows, log).await?;
         Ok(Some((log, count)))
     }

@@ -196,18 +196,20 @@ impl Applying<'_> {
             Op::CloseSession { session, epoch, deregister } => self.close_session(*session, *epoch, *deregister),
             Op::Freeze { scope, lapsed, of } => self.freeze(scope, *lapsed, *of),
             Op::Release { scope, freeze } => self.release(scope, *freeze),
-            Op::Beacon { name, peer, applied, rolling_hash, digest: _, landed, leaving } => self.beacon(MemberRow {
-                name: name.clone(),
-                peer: peer.clone(),
-                joined_ms: self.time_ms,
-                joined: self.revision,
-                seen: self.revision,
-                applied: *applied,
-                rolling_hash: *rolling_hash,
-                landed: *landed,
-                leaving: *leaving,
-                gone: false,
-            }),
+            Op::Beacon { name, peer, applied, rolling_hash, digest: _, rebuilt: _, landed, leaving } => {
+                self.beacon(MemberRow {
+                    name: name.clone(),
+                    peer: peer.clone(),
+                    joined_ms: self.time_ms,
+                    joined: self.revision,
+                    seen: self.revision,
+                    applied: *applied,
+                    rolling_hash: *rolling_hash,
+                    landed: *landed,
+                    leaving: *leaving,
+                    gone: false,
+                })
+            }
             Op::Gone { node } => self.gone(*node),
         }
     }

@@ -49,3 +49,19 @@ pub use taken::without;
 pub(crate) const fn holds(_: Rule) -> bool {
     true
 }
+
+#[cfg(any(test, feature = "testing"))]
+impl super::State {
+    /// As if memory had lost it: no change of the log says that it is gone.
+    pub(crate) fn bend(&mut self, key: &crate::model::InstanceKey) {
+        let Some(service) = self.services.get_mut(&key.service) else { return };
+        let at = service.row().revision;
+        let author = crate::model::Author::new("memory", "test");
+        let reason = crate::model::RemovalReason::Expired;
+        let removal = crate::model::Removal { at_ms: 0, reason, author, revision: at };
+        if let Some(lost) = service.remove(&key.id, removal) {
+            self.digest = self.digest.minus(lost.digest());
+            self.instances -= 1;
+        }
+    }
+}

@@ -95,6 +95,16 @@ impl Service {
         Some(old)
     }
 
+    /// Heartbeats go on where they were counted, for whoever lives on from `old`.
+    pub(super) fn share_cells(&mut self, old: &Self) {
+        for instance in Arc::make_mut(&mut self.instances) {
+            let there = old.get(&instance.id).filter(|there| there.generation == instance.generation);
+            if let Some(there) = there {
+                Arc::make_mut(instance).cell = there.cell.clone();
+            }
+        }
+    }
+
     pub(super) fn describe(&mut self, settings: ServiceSettings, revision: Revision) {
         let row = Arc::make_mut(&mut self.row);
         row.settings = settings;

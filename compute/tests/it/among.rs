@@ -6,4 +6,5 @@ mod death;
 mod leases;
 mod lost;
 mod operations;
+mod repair;
 mod roles;

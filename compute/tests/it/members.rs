@@ -52,7 +52,16 @@ fn a() -> InstanceKey {
 fn beacon(applied: u64, landed: u64, leaving: bool) -> Op {
     let at = |offset| Position::new(1, offset).expect("in range");
     let (name, peer) = (format!("n{applied}").into(), "10.0.0.1:7802".into());
-    Op::Beacon { name, peer, applied: at(applied), rolling_hash: applied, digest: None, landed: at(landed), leaving }
+    Op::Beacon {
+        name,
+        peer,
+        applied: at(applied),
+        rolling_hash: applied,
+        digest: None,
+        rebuilt: None,
+        landed: at(landed),
+        leaving,
+    }
 }
 
 /// Two nodes that live, doubt and bury each other, and one of them holds back what it owns.

@@ -237,9 +237,9 @@ fn about_sessions() -> BoxedStrategy<Wire> {
 }
 
 fn about_nodes() -> BoxedStrategy<Wire> {
-    let beacon = (text(), text(), packed(), any::<u64>(), packed(), any::<bool>(), sixteen()).prop_map(
-        |(name, peer, applied, rolling_hash, landed, leaving, digest)| {
-            Wire::Beacon(wire::Beacon { name, peer, applied, rolling_hash, landed, leaving, digest })
+    let beacon = (text(), text(), packed(), any::<u64>(), packed(), any::<bool>(), sixteen(), sixteen()).prop_map(
+        |(name, peer, applied, rolling_hash, landed, leaving, digest, rebuilt)| {
+            Wire::Beacon(wire::Beacon { name, peer, applied, rolling_hash, landed, leaving, digest, rebuilt })
         },
     );
     prop_oneof![beacon, any::<u64>().prop_map(|node| Wire::Gone(wire::Gone { node }))].boxed()

@@ -175,6 +175,7 @@ fn about_nodes() -> Vec<(&'static str, Op)> {
         applied,
         rolling_hash: u64::MAX,
         digest: None,
+        rebuilt: None,
         landed,
         leaving,
     };
@@ -186,6 +187,13 @@ fn about_nodes() -> Vec<(&'static str, Op)> {
             let mut said = beacon("node-1", "10.0.0.1:7802", applied, landed, true);
             if let Op::Beacon { digest, .. } = &mut said {
                 *digest = Some(Digest::from_bytes([7; 16]));
+            }
+            said
+        }),
+        ("beacon_with_rebuilt", {
+            let mut said = beacon("node-1", "10.0.0.1:7802", applied, landed, true);
+            if let Op::Beacon { digest, rebuilt, .. } = &mut said {
+                (*digest, *rebuilt) = (Some(Digest::from_bytes([7; 16])), Some(Digest::from_bytes([8; 16])));
             }
             said
         }),

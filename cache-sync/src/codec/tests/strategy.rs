@@ -69,15 +69,19 @@ fn about_nodes() -> impl Strategy<Value = Op> {
 }
 
 fn beacon(name: &'static str, peer: &'static str) -> impl Strategy<Value = Op> {
-    let rest = (position(), any::<u64>(), option::of(any::<[u8; 16]>()), position(), any::<bool>());
-    (name, peer, rest).prop_map(|(name, peer, (applied, rolling_hash, digest, landed, leaving))| Op::Beacon {
-        name: name.into(),
-        peer: peer.into(),
-        applied,
-        rolling_hash,
-        digest: digest.map(Digest::from_bytes),
-        landed,
-        leaving,
+    let rest = (position(), any::<u64>(), option::of(any::<[u8; 16]>()), option::of(any::<[u8; 16]>()));
+    let ends = (position(), any::<bool>());
+    (name, peer, rest, ends).prop_map(|(name, peer, (applied, rolling_hash, digest, rebuilt), (landed, leaving))| {
+        Op::Beacon {
+            name: name.into(),
+            peer: peer.into(),
+            applied,
+            rolling_hash,
+            digest: digest.map(Digest::from_bytes),
+            rebuilt: rebuilt.map(Digest::from_bytes),
+            landed,
+            leaving,
+        }
     })
 }
 

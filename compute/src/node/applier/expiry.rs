@@ -109,6 +109,16 @@ impl Expiry {
         expiry
     }
 
+    /// What this node holds back, and owes as a witness, whatever became of its state.
+    pub(super) fn go_on_from(&mut self, old: Self) {
+        self.witness = old.witness;
+        self.late = old.late;
+        for hold in old.holds {
+            self.table.hold();
+            self.holds.insert(hold);
+        }
+    }
+
     /// Whether the table keeps this lease: stream leases all, for they go with their sessions, and of the others those
     /// that are this node's.
     fn keeps(&self, key: &InstanceKey, instance: &Instance) -> bool {

@@ -57,9 +57,11 @@ pub(super) struct Company {
 
 /// What a node shows of itself at a position.
 #[derive(Clone, Copy)]
-struct Shown {
+pub(super) struct Shown {
     rolling_hash: u64,
-    digest: Digest,
+    pub(super) digest: Digest,
+    /// Of the state that is made anew aside.
+    pub(super) rebuilt: Option<Digest>,
 }
 
 /// Whether this node lands what all of them apply.
@@ -115,6 +117,12 @@ impl Company {
         self.role = Role::Follower;
     }
 
+    /// What this node was at a position, if that is not long ago.
+    pub(super) fn shown_at(&self, at: Position) -> Option<Shown> {
+        let at = self.shown.binary_search_by_key(&at, |(position, _)| *position).ok()?;
+        self.shown.get(at).map(|(_, shown)| *shown)
+    }
+
     /// What was compared was of another life of the log.
     pub(super) fn forget_shown(&mut self) {
         self.shown.clear();
@@ -125,7 +133,7 @@ impl Applier {
     /// The newest of this node's words about itself, for the end of a frame: what it owes comes before it.
     pub(super) fn push_beacon(&mut self, gathering: &mut Gathering) {
         let now = self.clock.mono_ms();
-        let log = self.state.log();
+        let (log, rebuilt) = (self.state.log(), self.rebuilt());
         let Some(company) = self.company.as_mut().filter(|company| company.roll.is_due(now)) else { return };
         company.roll.sent();
         let op = Op::Beacon {
@@ -134,6 +142,7 @@ impl Applier {
             applied: log.watermark,
             rolling_hash: log.rolling_hash,
             digest: Some(self.state.digest()),
+            rebuilt,
             landed: self.landed,
             leaving: company.is_leaving,
         };
@@ -167,8 +176,8 @@ impl Applier {
         let mut gone = Vec::new();
         for (change, verdict) in frame.changes.iter().zip(&applied.verdicts) {
             match &change.op {
-                Op::Beacon { landed, applied, rolling_hash, digest, .. } if verdict.is_applied() => {
-                    self.compare(change.origin.node, *applied, (*rolling_hash, *digest));
+                Op::Beacon { landed, applied, rolling_hash, digest, rebuilt, .. } if verdict.is_applied() => {
+                    self.compare(change.origin.node, *applied, (*rolling_hash, *digest, *rebuilt));
                     self.hear_beacon(change, *landed, now);
                 }
                 Op::Gone { node } if verdict.is_applied() => gone.push(*node),
@@ -184,7 +193,7 @@ impl Applier {
 
     fn remember_shown(&mut self) {
         let log = self.state.log();
-        let shown = Shown { rolling_hash: log.rolling_hash, digest: self.state.digest() };
+        let shown = Shown { rolling_hash: log.rolling_hash, digest: self.state.digest(), rebuilt: self.rebuilt() };
         if let Some(company) = &mut self.company {
             if company.shown.len() >= SHOWN_MAX {
                 company.shown.pop_front();
@@ -194,18 +203,24 @@ impl Applier {
     }
 
     /// Two nodes that have read different frames at the same offsets follow two logs; two that have read the same and
-    /// have made something else of it have a fault, in memory or in the program. Which of them is wrong nobody here can
-    /// know, so nothing is done but to say so, loudly.
-    fn compare(&mut self, node: NodeIncarnation, applied: Position, theirs: (u64, Option<Digest>)) {
-        let Some(company) = &mut self.company else { return };
-        let at = company.shown.binary_search_by_key(&applied, |(position, _)| *position);
-        let Some((_, ours)) = at.ok().and_then(|at| company.shown.get(at)) else { return };
-        let (rolling_hash, digest) = theirs;
+    /// have made something else of it have a fault, in memory or in the program. Of the first nothing is done but to say
+    /// so, loudly; of the second it is found out which of them is wrong.
+    fn compare(
+        &mut self,
+        node: NodeIncarnation,
+        applied: Position,
+        (rolling_hash, digest, rebuilt): (u64, Option<Digest>, Option<Digest>),
+    ) {
+        let Some(company) = self.company.as_mut().filter(|_| node != self.me) else { return };
+        let Some(ours) = company.shown_at(applied) else { return };
         if ours.rolling_hash != rolling_hash {
             company.divergences += 1;
             metrics::counter!("thuban_log_divergences_total").increment(1);
             tracing::error!(node = node.0, %applied, "another node has read another log up to here than this one");
-        } else if let Some(theirs) = digest.filter(|theirs| *theirs != ours.digest) {
+            return;
+        }
+        let Some(theirs) = digest else { return };
+        if theirs != ours.digest {
             company.divergences += 1;
             metrics::counter!("thuban_state_divergences_total").increment(1);
             tracing::error!(
@@ -213,6 +228,7 @@ impl Applier {
                 "another node has read the same log as this one and has other instances"
             );
         }
+        self.compare_states(node, ours, (theirs, rebuilt));
     }
 
     fn hear_beacon(&mut self, change: &Change, landed: Position, now: MonoMs) {
@@ -268,6 +284,12 @@ impl Applier {
             Told::HandedOver(ages) => self.expiry.handed_over(ages, now),
             Told::Lost if self.away.is_some() => self.recover("another node has found that it is lost".to_owned()),
             Told::Lost => {}
+            Told::Rows(at, digest) => self.compare_rows(at, digest),
+            #[cfg(any(test, feature = "testing"))]
+            Told::Bent(key) => {
+                self.state.bend(&key);
+                self.show_overlay(&key.service);
+            }
             Told::Probed(op) => {
                 let author = self.own("check");
                 self.staged.push_back(Item::Own { op, author });

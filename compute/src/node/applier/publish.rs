@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::ServiceKey;
+use crate::model::{Revision, ServiceKey};
 use crate::state::Applied;
 use crate::view::View;
 use crate::watch::Publication;
@@ -49,7 +49,13 @@ impl Applier {
 
     /// What readers get of a service now.
     pub(super) fn shown(&self, key: &ServiceKey) -> Arc<View> {
-        let view = Arc::new(self.state.view(key));
+        self.shown_from(key, None)
+    }
+
+    /// The same, as of `revision`, if it is given, and not as of its last change.
+    pub(super) fn shown_from(&self, key: &ServiceKey, revision: Option<Revision>) -> Arc<View> {
+        let view = self.state.view(key);
+        let view = Arc::new(View { revision: revision.unwrap_or(view.revision), ..view });
         if self.overlay.has_shown(key) { Arc::new(self.overlay.over(&view)) } else { view }
     }
 

@@ -57,6 +57,7 @@ impl Applier {
         tracing::error!(why, applied = %self.state.position(), "the change log is lost; the nodes agree on its next life");
         metrics::counter!("thuban_logs_lost_total").increment(1);
         company.step_down();
+        (self.repair, self.lands_whole) = (None, false);
         let others = self.state.members().map(|(node, _)| *node).filter(|node| *node != self.me).collect();
         let (words_in, words) = mpsc::channel(1);
         let recovery = Recovery::of_running(company.parts.clone(), self.me, self.state.log(), others, words_in);
@@ -133,6 +134,15 @@ impl Applier {
         let members: Vec<NodeIncarnation> = self.state.members().map(|(node, _)| *node).collect();
         self.expiry = Expiry::ready(self.me, &self.state, &self.ends.checks, now);
         self.expiry.hold(Hold::LogAway);
+        self.hold_sessions(now);
+        let Some(company) = &mut self.company else { return };
+        company.roll = Roll::new(self.me, members.into_iter(), now);
+        company.forget_shown();
+    }
+
+    /// After the leases of this node were taken from another state: it holds the sessions whose connections it has, and
+    /// says whose leases are whose.
+    pub(super) fn hold_sessions(&mut self, now: MonoMs) {
         for (session, epoch) in self.ends.link.held() {
             match self.state.session(&session) {
                 Some(row) if row.node == self.me && row.epoch == epoch => {
@@ -141,15 +151,13 @@ impl Applier {
                 _ => self.ends.link.session_moved(session, u32::MAX),
             }
         }
-        let Some(company) = &mut self.company else { return };
-        company.roll = Roll::new(self.me, members.into_iter(), now);
-        company.forget_shown();
+        let Some(company) = &self.company else { return };
         company.heard.owned.store(Arc::new(Owned { me: self.me, ownership: self.expiry.ownership().clone() }));
         self.know_members();
     }
 
     /// Readers and watchers get what differs; whatever does not, keeps its place in their chains.
-    fn publish_anew(&mut self, old: &State) {
+    pub(super) fn publish_anew(&mut self, old: &State) {
         let at = self.state.position();
         for (namespace, row) in self.state.namespaces() {
             self.directory.put_namespace(namespace, Some(row.clone()));
@@ -157,10 +165,12 @@ impl Applier {
         let mut publications = Vec::new();
         for (key, service) in self.state.services() {
             let records = records(old.service(key), service, at.last());
-            let view = self.shown(key);
             if records.is_empty() {
-                self.directory.put_view(view);
+                self.directory.put_view(self.shown(key));
             } else {
+                // A revision that was shown with something else is shown no more, and none goes back.
+                let had = old.service(key).map(|had| had.row().revision);
+                let view = self.shown_from(key, had.filter(|had| *had >= service.row().revision).map(|_| at.last()));
                 publications.push(Publication { view, records });
             }
         }
@@ -181,7 +191,7 @@ impl Applier {
     }
 
     /// What is not there any more is not probed any more.
-    fn forget_checks(&self, old: &State) {
+    pub(super) fn forget_checks(&self, old: &State) {
         for (service, entry) in old.services() {
             for instance in entry.instances().iter().filter(|i| i.lease().kind() == LeaseKind::Checked) {
                 let key = service.instance(instance.id.clone());

@@ -36,6 +36,8 @@ pub(in crate::node) fn first_status(
         holding: None,
         isolated: None,
         divergences: 0,
+        repairs: 0,
+        unrepaired: 0,
         members: Vec::new(),
         freezes: Vec::new(),
         counted: Counted::default(),
@@ -78,6 +80,7 @@ impl Applier {
             status.holding = lost.or_else(|| self.expiry.holding(now));
             status.isolated = self.isolated().map(str::to_owned);
             status.divergences = divergences;
+            (status.repairs, status.unrepaired) = (self.repairs.done, self.repairs.undecided);
             status.members = members;
             status.freezes = freezes;
             status.counted = counted;

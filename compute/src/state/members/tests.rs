@@ -52,7 +52,16 @@ fn apply(state: &mut State, said: Vec<(u64, Op)>) -> Vec<Verdict> {
 
 fn beacon() -> Op {
     let (applied, landed) = (at(1), Position::ZERO);
-    Op::Beacon { name: "a".into(), peer: "".into(), applied, rolling_hash: 1, digest: None, landed, leaving: false }
+    Op::Beacon {
+        name: "a".into(),
+        peer: "".into(),
+        applied,
+        rolling_hash: 1,
+        digest: None,
+        rebuilt: None,
+        landed,
+        leaving: false,
+    }
 }
 
 fn known(state: &State) -> Vec<u64> {

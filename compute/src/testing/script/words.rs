@@ -87,6 +87,7 @@ impl Script {
             applied,
             rolling_hash: self.state.log().rolling_hash,
             digest: Some(self.state.digest()),
+            rebuilt: None,
             landed,
             leaving: self.below(8) == 0,
         }

@@ -86,7 +86,9 @@ impl Model {
 
     /// A beacon: the one that shows most counts.
     fn hear(&mut self, op: &Op, now: Now<'_>) {
-        let Op::Beacon { name, peer, applied, rolling_hash, digest: _, landed, leaving } = op else { return };
+        let Op::Beacon { name, peer, applied, rolling_hash, digest: _, rebuilt: _, landed, leaving } = op else {
+            return;
+        };
         let first = MemberRow {
             name: name.clone(),
             peer: peer.clone(),

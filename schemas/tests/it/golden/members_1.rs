@@ -26,6 +26,7 @@ fn what_nodes_say_of_nodes_in_format_1_reads_for_ever() {
         landed: POSITION - 7,
         leaving: true,
         digest: vec![],
+        rebuilt: vec![],
     };
     check(&kept("beacon"), &change(Op::Beacon(beacon)));
     check(&kept("beacon_first"), &change(Op::Beacon(Beacon::default())));

@@ -184,7 +184,16 @@ impl Desk {
             }
         }
         let MemberRow { name, peer, applied, rolling_hash, landed, leaving, .. } = shown;
-        Op::Beacon { name, peer, applied, rolling_hash, digest: Some(self.state.digest()), landed, leaving }
+        Op::Beacon {
+            name,
+            peer,
+            applied,
+            rolling_hash,
+            digest: Some(self.state.digest()),
+            rebuilt: None,
+            landed,
+            leaving,
+        }
     }
 
     fn of_session(&self, by: NodeIncarnation, verb: &str, name: &str, words: &[&str]) -> Op {
