@@ -60,7 +60,7 @@ pub fn all() -> Vec<Fault> {
             8,
             &["node1>node2.peer", "node2>node3.peer", "node3>node1.peer"].map(|way| links(way, CUT)),
         ),
-        fault("one node's way to the log cut", 8, &[links("node2.log", CUT)]),
+        fault("one node's way to the log cut", 8, &[Step::CutLog]),
         fault("200 ms and 2 % lost on every link", 10, &[links(".", BAD)]),
         fault("a clock 60 s behind", 5, &[Step::Clock(1, -60)]),
         fault("a clock 1 h ahead", 5, &[Step::Clock(2, 3_600)]),

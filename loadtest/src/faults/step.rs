@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::link::Weather;
 use super::scene::Scene;
@@ -46,6 +46,8 @@ pub enum Step {
     LoseLog,
     /// On links whose names hold this: `node1.peer`, `.log`, ...; `node2>node1.peer` is the way from one to the other.
     Links(String, Weather),
+    /// The way to the log of the node that holds most sessions: nobody else hears these.
+    CutLog,
     /// The wall clock of a node is wrong by so many seconds, its monotonic one is not.
     Clock(usize, i64),
     /// The store lags, and all of the log is trimmed meanwhile.
@@ -67,7 +69,7 @@ impl Step {
             // Each of them strikes as it goes.
             Self::KillWithProvider | Self::Roll | Self::FullDisk(_) => vec![],
             Self::Wipe => nodes.to_vec(),
-            Self::Pause(_) | Self::Away(_) | Self::LoseLog | Self::Links(..) | Self::Trim => vec![],
+            Self::Pause(_) | Self::Away(_) | Self::LoseLog | Self::Links(..) | Self::CutLog | Self::Trim => vec![],
         }
     }
 
@@ -100,6 +102,10 @@ impl Step {
             Self::Wipe => scene.wipe().await?,
             Self::LoseLog => scene.lose_log().await?,
             Self::Links(wanted, weather) => scene.cluster.set_links(*weather, wanted),
+            Self::CutLog => {
+                let node = scene.truth.busiest().context("a node that holds a session")?;
+                scene.cluster.set_links(CUT, &format!("{node}.log"));
+            }
             Self::Clock(at, wrong_s) => scene.restart_with_wrong_clock(*at, *wrong_s).await?,
             Self::FullDisk(at) => scene.fill_disk(*at).await?,
             Self::Trim => {
@@ -116,6 +122,7 @@ impl Step {
             Self::Pause(name) => drop(scene.cluster.order(&format!("signal {name} CONT")).await?),
             Self::Away(name) => drop(scene.cluster.order(&format!("start {name}")).await?),
             Self::Links(wanted, _) => scene.clear_links(wanted),
+            Self::CutLog => scene.clear_links(".log"),
             Self::Clock(at, _) => scene.restart(*at, "").await?,
             Self::FullDisk(at) => scene.restart_on(*at, "wipe").await?,
             Self::Trim => drop(scene.cluster.order("signal store CONT").await?),

@@ -332,6 +332,15 @@ impl Truth {
         self.lock().known.values().filter(|known| known.held.is_some() && known.died_at.is_none()).count()
     }
 
+    /// The node that holds most sessions of those who live.
+    pub fn busiest(&self) -> Option<String> {
+        let inner = self.lock();
+        let mut held = BTreeMap::<&String, usize>::new();
+        let alive = inner.known.values().filter(|known| known.died_at.is_none());
+        alive.filter_map(|known| known.node.as_ref()).for_each(|node| *held.entry(node).or_default() += 1);
+        held.into_iter().max_by_key(|(_, sessions)| *sessions).map(|(node, _)| node.clone())
+    }
+
     pub fn died_since(&self, since: Instant) -> usize {
         self.lock().known.values().filter(|known| known.died_at.is_some_and(|at| at >= since)).count()
     }
@@ -421,5 +430,26 @@ impl Truth {
             no_write_s: inner.writes.take().as_secs_f64(),
             no_renewal_s: inner.renewals.take().as_secs_f64(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_busiest_node_is_that_of_most_sessions_that_live() {
+        let truth = Truth::new(Duration::ZERO);
+        let holds = |id: &str, node: &str, died_at| {
+            truth.add(Known { node: Some(node.into()), died_at, ..Known::new("s", id) });
+        };
+        assert_eq!(truth.busiest(), None);
+        holds("a", "node1", None);
+        holds("b", "node2", None);
+        holds("c", "node2", None);
+        for id in ["d", "e", "f"] {
+            holds(id, "node3", Some(Instant::now()));
+        }
+        assert_eq!(truth.busiest().as_deref(), Some("node2"));
     }
 }
