@@ -26,8 +26,7 @@ const SAME_WITHIN: Duration = Duration::from_secs(60);
 const RENEWAL_WITHIN: Duration = Duration::from_secs(8);
 
 /// What nodes count when they have read, or made, something else than another, and what they mended of it.
-const DIFFERENCES: [&str; 3] =
-    ["thuban_log_divergences_total", "thuban_state_divergences_total", "thuban_repairs_total"];
+const DIFFERENCES: [&str; 3] = ["thuban_log_divergences_total", "thuban_state_divergences_total", "thuban_repairs"];
 
 pub struct Scene {
     pub cluster: Cluster,
