@@ -1,7 +1,12 @@
-//! Protobuf's wire format, written straight into bytes: for what is written so often that building a message first
-//! would cost more than writing it. Whoever uses it holds every message to what the generated ones write, by a test.
+//! Protobuf's wire format, written straight into bytes and read straight out of them: for what goes by so often that
+//! building a message in between would cost more than all the rest. Whoever uses it holds every message to what the
+//! generated ones write and read, by a test.
+
+mod fields;
 
 use std::fmt::{Display, Write};
+
+pub use fields::{Value, entry, fields};
 
 /// Bytes that grow. Each field is written as the generated messages would write it: a plain field that has its default
 /// value not at all, an optional one whenever it is there, which is what `_some` stands for.

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::limits::{
     HOST_BYTES_MAX, INCARNATION_BYTES_MAX, LABEL_BYTES_MAX, PORT_NAME_BYTES_MAX, PORTS_MAX, WEIGHT_DEFAULT, WEIGHT_MAX,
@@ -38,15 +39,48 @@ impl ProviderSpec {
             incarnation: None,
         }
     }
+
+    fn text(&self) -> ProviderText<'_> {
+        ProviderText {
+            host: &self.host,
+            port: self.port,
+            ports: self.ports.iter().map(|(name, port)| (name.as_str(), *port)).collect(),
+            protocol: &self.protocol,
+            weight: self.weight,
+            version: &self.version,
+            zone: &self.zone,
+            region: &self.region,
+            metadata: self.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
+            lease: self.lease.clone(),
+            incarnation: self.incarnation.as_deref(),
+        }
+    }
 }
 
-/// What a provider says of itself: checked, and packed into one allocation, because a registry holds millions.
+/// The same where it lies, in a message that is read without copies. Of a name that comes twice the last one counts.
+#[derive(Clone, Debug)]
+pub struct ProviderText<'a> {
+    pub host: &'a str,
+    pub port: u64,
+    pub ports: Vec<(&'a str, u64)>,
+    pub protocol: &'a str,
+    pub weight: u64,
+    pub version: &'a str,
+    pub zone: &'a str,
+    pub region: &'a str,
+    pub metadata: Vec<(&'a str, &'a str)>,
+    pub lease: Lease,
+    pub incarnation: Option<&'a str>,
+}
+
+/// What a provider says of itself: checked, and packed into one allocation, because a registry holds millions. What is
+/// asked for, the change that says so and the instance share it.
 ///
 /// Two are equal exactly when the provider said the same, so a register can tell a change from a heartbeat.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Provider {
     /// Host, protocol, version, zone, region, incarnation, ports, metadata; see [`Packed`].
-    packed: Box<[u8]>,
+    packed: Arc<[u8]>,
     lease: Lease,
     port: u16,
     weight: u16,
@@ -54,23 +88,29 @@ pub struct Provider {
 
 impl Provider {
     pub fn new(spec: &ProviderSpec) -> Result<Self, Invalid> {
-        check_host(&spec.host)?;
-        let port = text::range("port", spec.port, 0, u64::from(u16::MAX))? as u16;
-        let weight = text::range("weight", spec.weight, 0, u64::from(WEIGHT_MAX))? as u16;
+        Self::read(spec.text())
+    }
+
+    pub fn read(mut said: ProviderText<'_>) -> Result<Self, Invalid> {
+        in_order(&mut said.ports);
+        in_order(&mut said.metadata);
+        check_host(said.host)?;
+        let port = text::range("port", said.port, 0, u64::from(u16::MAX))? as u16;
+        let weight = text::range("weight", said.weight, 0, u64::from(WEIGHT_MAX))? as u16;
         for (field, label) in
-            [("protocol", &spec.protocol), ("version", &spec.version), ("zone", &spec.zone), ("region", &spec.region)]
+            [("protocol", said.protocol), ("version", said.version), ("zone", said.zone), ("region", said.region)]
         {
             text::plain(field, label, LABEL_BYTES_MAX)?;
         }
-        if let Some(incarnation) = &spec.incarnation {
+        if let Some(incarnation) = said.incarnation {
             text::plain("incarnation", incarnation, INCARNATION_BYTES_MAX)?;
             if incarnation.is_empty() {
                 return Err(Invalid::new("incarnation", "", "1 to 128 bytes, or leave it out"));
             }
         }
-        check_ports(&spec.ports)?;
-        Metadata::check(&spec.metadata)?;
-        Ok(Self { packed: pack(spec), lease: spec.lease.clone(), port, weight })
+        check_ports(&said.ports)?;
+        Metadata::check(said.metadata.iter().copied())?;
+        Ok(Self { packed: pack(&said), lease: said.lease, port, weight })
     }
 
     pub fn host(&self) -> &str {
@@ -173,7 +213,7 @@ impl Provider {
 
     /// Bytes on the heap, for accounting.
     pub fn heap_bytes(&self) -> usize {
-        self.packed.len()
+        self.packed.len() + 2 * size_of::<usize>()
     }
 
     fn nth(&self, index: usize) -> &str {
@@ -215,7 +255,18 @@ fn check_host(host: &str) -> Result<(), Invalid> {
     if !is_number && name.split('.').all(label) { Ok(()) } else { wrong() }
 }
 
-fn check_ports(ports: &BTreeMap<String, u64>) -> Result<(), Invalid> {
+/// By name, each once: the last one of a name.
+fn in_order<V>(pairs: &mut Vec<(&str, V)>) {
+    if pairs.is_sorted_by(|a, b| a.0 < b.0) {
+        return;
+    }
+    // The last one of a name comes first of its name, and the first is kept.
+    pairs.reverse();
+    pairs.sort_by_key(|(name, _)| *name);
+    pairs.dedup_by_key(|(name, _)| *name);
+}
+
+fn check_ports(ports: &[(&str, u64)]) -> Result<(), Invalid> {
     if ports.len() > PORTS_MAX {
         return Err(Invalid::new("ports", format!("{} ports", ports.len()), "at most 16 ports"));
     }
@@ -266,34 +317,59 @@ impl<'a> Packed<'a> {
     }
 }
 
-fn pack(spec: &ProviderSpec) -> Box<[u8]> {
-    let pairs: usize = spec.metadata.iter().map(|(key, value)| key.len() + value.len() + 4).sum();
-    let mut out = Vec::with_capacity(96 + pairs);
-    let labels = [&spec.host, &spec.protocol, &spec.version, &spec.zone, &spec.region];
-    labels.into_iter().for_each(|label| put_text(&mut out, label));
-    put_text(&mut out, spec.incarnation.as_deref().unwrap_or(""));
-    put_number(&mut out, spec.ports.len());
-    for (name, port) in &spec.ports {
-        put_text(&mut out, name);
-        put_number(&mut out, *port as usize);
+fn pack(said: &ProviderText<'_>) -> Arc<[u8]> {
+    let labels = [said.host, said.protocol, said.version, said.zone, said.region, said.incarnation.unwrap_or("")];
+    let ports = || said.ports.iter().map(|(name, port)| (*name, *port as usize));
+    let bytes = labels.into_iter().map(text_bytes).sum::<usize>()
+        + number_bytes(said.ports.len())
+        + ports().map(|(name, port)| text_bytes(name) + number_bytes(port)).sum::<usize>()
+        + number_bytes(said.metadata.len())
+        + said.metadata.iter().map(|(key, value)| text_bytes(key) + text_bytes(value)).sum::<usize>();
+    let mut packed: Arc<[u8]> = std::iter::repeat_n(0, bytes).collect();
+    let mut out = Out(Arc::get_mut(&mut packed).expect("nobody else has it yet"));
+    labels.into_iter().for_each(|label| out.text(label));
+    out.number(said.ports.len());
+    for (name, port) in ports() {
+        out.text(name);
+        out.number(port);
     }
-    put_number(&mut out, spec.metadata.len());
-    for (key, value) in &spec.metadata {
-        put_text(&mut out, key);
-        put_text(&mut out, value);
+    out.number(said.metadata.len());
+    for (key, value) in &said.metadata {
+        out.text(key);
+        out.text(value);
     }
-    out.into_boxed_slice()
+    debug_assert!(out.0.is_empty(), "what was counted is what was written");
+    packed
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_number(out, text.len());
-    out.extend_from_slice(text.as_bytes());
+fn text_bytes(text: &str) -> usize {
+    number_bytes(text.len()) + text.len()
 }
 
-fn put_number(out: &mut Vec<u8>, mut number: usize) {
-    while number >= 0x80 {
-        out.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
+fn number_bytes(number: usize) -> usize {
+    (usize::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
+}
+
+/// Room that is written from its start; there is as much as was counted.
+struct Out<'a>(&'a mut [u8]);
+
+impl Out<'_> {
+    fn text(&mut self, text: &str) {
+        self.number(text.len());
+        self.bytes(text.as_bytes());
     }
-    out.push(number as u8);
+
+    fn number(&mut self, mut number: usize) {
+        while number >= 0x80 {
+            self.bytes(&[(number & 0x7f) as u8 | 0x80]);
+            number >>= 7;
+        }
+        self.bytes(&[number as u8]);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        let (first, rest) = std::mem::take(&mut self.0).split_at_mut(bytes.len());
+        first.copy_from_slice(bytes);
+        self.0 = rest;
+    }
 }

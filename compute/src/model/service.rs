@@ -12,15 +12,16 @@ pub struct Metadata(Box<[(Box<str>, Box<str>)]>);
 
 impl Metadata {
     pub fn new(pairs: &BTreeMap<String, String>) -> Result<Self, Invalid> {
-        Self::check(pairs)?;
+        Self::check(pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())))?;
         Ok(Self(pairs.iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect()))
     }
 
     /// Whether `pairs` are within the limits.
-    pub(super) fn check(pairs: &BTreeMap<String, String>) -> Result<(), Invalid> {
+    pub(super) fn check<'a>(pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)>) -> Result<(), Invalid> {
         if pairs.len() > METADATA_KEYS_MAX {
             return Err(Invalid::new("metadata", format!("{} keys", pairs.len()), "at most 64 keys"));
         }
+        let mut bytes = 0;
         for (key, value) in pairs {
             if key.is_empty() {
                 return Err(Invalid::new("metadata", key, "keys of 1 to 128 bytes"));
@@ -28,8 +29,8 @@ impl Metadata {
             text::plain("metadata", key, METADATA_KEY_BYTES_MAX)?;
             text::prose("metadata", value, METADATA_VALUE_BYTES_MAX)
                 .map_err(|wrong| Invalid { field: format!("metadata.{key}").into(), ..wrong })?;
+            bytes += key.len() + value.len();
         }
-        let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
         if bytes > METADATA_BYTES_MAX {
             return Err(Invalid::new("metadata", format!("{bytes} bytes"), "at most 16384 bytes in all"));
         }

@@ -68,6 +68,10 @@ const RETRY_MS: MonoMs = 250;
 const TICK_MS: MonoMs = 250;
 /// A batch is landed at most this often, so that changes of one row coalesce, and those of one page are written once.
 const LAND_MS: MonoMs = 500;
+/// While so many rows wait, less often: the more there are in a batch, the more of them share a page. Beyond the larger
+/// number their memory counts for more.
+const LAND_MANY: std::ops::Range<usize> = 10_000..200_000;
+const LAND_MANY_MS: MonoMs = 1_500;
 
 /// The applier's ends of its channels.
 pub(super) struct Ends {
@@ -478,10 +482,8 @@ impl Applier {
     /// Hands the lander a batch when it is idle.
     fn land(&mut self) {
         let now = self.clock.mono_ms();
-        let due = now >= self.landed_at + LAND_MS
-            || self.lands_whole
-            || self.calls.wants_store()
-            || self.ends.link.is_draining();
+        let due =
+            now >= self.lands_at() || self.lands_whole || self.calls.wants_store() || self.ends.link.is_draining();
         if self.recovering.is_some() || self.landing.is_some() || !due || self.landed >= self.state.position() {
             return;
         }
@@ -496,6 +498,11 @@ impl Applier {
         let batch = Box::new(Batch { rows, from: self.landed, upto: self.state.log() });
         permit.send(if self.lands_whole { Work::Replace(batch) } else { Work::Land(batch) });
         self.landed_at = now;
+    }
+
+    fn lands_at(&self) -> MonoMs {
+        let wait = if LAND_MANY.contains(&self.state.unlanded()) { LAND_MANY_MS } else { LAND_MS };
+        self.landed_at + wait
     }
 
     /// Everything up to here is in the store, whoever has put it there.
@@ -556,7 +563,7 @@ impl Applier {
             && self.landed < self.state.position()
             && self.company.as_ref().is_none_or(Company::lands)
         {
-            at = at.min(self.landed_at + LAND_MS);
+            at = at.min(self.lands_at());
         }
         match self.in_flight.as_ref().map(|f| (&f.progress, f.since)) {
             Some((InFlightProgress::Unknown { retry_at }, _)) => at = at.min(*retry_at),

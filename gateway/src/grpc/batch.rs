@@ -30,7 +30,10 @@ impl Batch {
     }
 
     /// Looks at each item. Fails as a whole only when there are none, or too many.
-    fn of<I, C>(items: Vec<I>, mut look: impl FnMut(I) -> Result<C, Problem>) -> Result<(Self, Vec<C>), Problem> {
+    fn of<I, C>(
+        items: impl ExactSizeIterator<Item = I>,
+        mut look: impl FnMut(I) -> Result<C, Problem>,
+    ) -> Result<(Self, Vec<C>), Problem> {
         let count = items.len();
         if !(1..=BATCH_ITEMS_MAX).contains(&count) {
             let allowed = format!("1 to {BATCH_ITEMS_MAX} items");
@@ -38,7 +41,7 @@ impl Batch {
         }
         let mut refused = Vec::new();
         let mut good = Vec::with_capacity(count);
-        for (at, item) in items.into_iter().enumerate() {
+        for (at, item) in items.enumerate() {
             match look(item) {
                 Ok(item) => good.push(item),
                 Err(problem) => refused.push((at, problem)),
@@ -47,8 +50,8 @@ impl Batch {
         Ok((Self { count, refused }, good))
     }
 
-    pub(super) fn register(
-        items: Vec<pb::RegisterItem>,
+    pub(super) fn register<'a>(
+        items: impl ExactSizeIterator<Item = convert::Registration<'a>>,
         identity: &Identity,
         stream: Option<Stream>,
     ) -> Result<(Self, Vec<Command>), Problem> {
@@ -67,7 +70,7 @@ impl Batch {
         caller: &Caller,
     ) -> Result<(Self, Vec<Command>), Problem> {
         let reason = convert::removal_reason(caller);
-        Self::of(items.iter().collect(), |item| {
+        Self::of(items.iter(), |item| {
             let (instance, generation) = convert::instance_key(item)?;
             identity.may_deregister(&instance.service.namespace)?;
             Ok(Command::Deregister { instance, generation, reason })
@@ -75,7 +78,7 @@ impl Batch {
     }
 
     pub(super) fn renew(items: &[pb::InstanceKey], identity: &Identity) -> Result<(Self, Vec<convert::Key>), Problem> {
-        Self::of(items.iter().collect(), |item| {
+        Self::of(items.iter(), |item| {
             let key = convert::instance_key(item)?;
             identity.may(Verb::Register, &key.0.service.namespace)?;
             Ok(key)

@@ -20,7 +20,7 @@ use schemas::thuban::v1 as pb;
 
 pub(super) use instance::{brief, instance, operator};
 pub(super) use registration::{
-    Key, deregister_outcome, instance_key, register_outcome, registration, removal_reason, renew_outcome,
+    Key, Registration, deregister_outcome, instance_key, register_outcome, registration, removal_reason, renew_outcome,
 };
 pub(super) use selection::{discover_reply, empty, selector};
 pub(super) use watch::{compacted, delta, nothing, progress, scope, snapshot_parts};

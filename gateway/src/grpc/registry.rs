@@ -16,7 +16,7 @@ type Refusable<T> = Result<T, Problem>;
 
 pub(super) async fn register(shared: &Shared, call: &Call, request: pb::RegisterRequest) -> Refusable<Response<Reply>> {
     let ack = convert::ack(request.ack)?;
-    let (batch, commands) = Batch::register(request.items, &call.identity, None)?;
+    let (batch, commands) = Batch::register(request.items.iter().map(Into::into), &call.identity, None)?;
     let decided = submit(shared, call, ack, commands).await;
     let overlay = basis::unlogged(&shared.registry, decided.iter().flatten());
     let reply = batch.registered(request.brief, &mut decided.into_iter());

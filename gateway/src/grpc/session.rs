@@ -32,6 +32,7 @@ use crate::session::{Opening, Session, check_client};
 use outlet::Outlet;
 
 mod asked;
+mod direct;
 mod outlet;
 mod registered;
 mod round;
@@ -91,7 +92,7 @@ impl Cost {
 /// The requests that wait for their answer.
 #[derive(Default)]
 struct Unanswered {
-    ids: HashSet<u64>,
+    ids: HashSet<u64, foldhash::fast::RandomState>,
     cost: Cost,
 }
 

@@ -130,19 +130,6 @@ where
         Poll::Ready(bytes.map(decode).transpose())
     }
 
-    /// As [`Messages::poll_message`], with the size that it came in.
-    pub(crate) fn poll_sized<M: Message + Default>(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<(M, usize)>, Unreadable>> {
-        let bytes = ready!(self.poll_bytes(cx))?;
-        let sized = |bytes: Bytes| {
-            let size = bytes.len();
-            decode(bytes).map(|message| (message, size))
-        };
-        Poll::Ready(bytes.map(sized).transpose())
-    }
-
     /// The one message of a request that holds one.
     pub(crate) async fn only<M: Message + Default>(mut self) -> Result<M, Unreadable> {
         let first = std::future::poll_fn(|cx| self.poll_bytes(cx)).await?.ok_or(Unreadable::Missing)?;
@@ -200,7 +187,7 @@ where
     }
 }
 
-fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, Unreadable> {
+pub(crate) fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, Unreadable> {
     M::decode(bytes).map_err(|error| Unreadable::Malformed(error.to_string()))
 }
 

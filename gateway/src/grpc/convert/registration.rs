@@ -4,7 +4,7 @@ use compute::model::limits::{
     REMOVE_AFTER_MS_DEFAULT, TTL_MS_DEFAULT, WEIGHT_DEFAULT,
 };
 use compute::model::{
-    Check, CheckKind, InstanceId, InstanceKey, Lease, Provider, ProviderSpec, RemovalReason, Revision, SessionId,
+    Check, CheckKind, InstanceId, InstanceKey, Lease, Provider, ProviderText, RemovalReason, Revision, SessionId,
 };
 use schemas::thuban::v1 as pb;
 
@@ -15,18 +15,60 @@ use crate::grpc::status;
 /// An instance, and which life of it is meant.
 pub(crate) type Key = (InstanceKey, Option<Revision>);
 
+/// `RegisterItem`, its texts where they lie.
+#[derive(Clone, Default, Debug, PartialEq)]
+pub(crate) struct Registration<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) service: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) host: &'a str,
+    pub(crate) port: Option<u32>,
+    pub(crate) ports: Vec<(&'a str, u64)>,
+    pub(crate) protocol: &'a str,
+    pub(crate) weight: Option<u32>,
+    pub(crate) version: &'a str,
+    pub(crate) zone: &'a str,
+    pub(crate) region: &'a str,
+    pub(crate) metadata: Vec<(&'a str, &'a str)>,
+    pub(crate) lease: Option<pb::Lease>,
+    pub(crate) incarnation: Option<&'a str>,
+    pub(crate) generation: Option<&'a str>,
+}
+
+impl<'a> From<&'a pb::RegisterItem> for Registration<'a> {
+    fn from(item: &'a pb::RegisterItem) -> Self {
+        Self {
+            namespace: &item.namespace,
+            service: &item.service,
+            id: &item.id,
+            host: &item.host,
+            port: item.port,
+            ports: item.ports.iter().map(|(name, port)| (name.as_str(), u64::from(*port))).collect(),
+            protocol: &item.protocol,
+            weight: item.weight,
+            version: &item.version,
+            zone: &item.zone,
+            region: &item.region,
+            metadata: item.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
+            lease: item.lease.clone(),
+            incarnation: item.incarnation.as_deref(),
+            generation: item.generation.as_deref(),
+        }
+    }
+}
+
 /// What a provider registers. `session`: that of the stream it came on, whose leases are the default there.
 pub(crate) fn registration(
-    item: pb::RegisterItem,
+    item: Registration<'_>,
     session: Option<SessionId>,
 ) -> Result<(Key, Box<Provider>), Problem> {
-    let service = service(&item.namespace, &item.service)?;
+    let service = service(item.namespace, item.service)?;
     let Some(port) = item.port else { return Err(Problem::missing("port", "0 to 65535")) };
-    let generation = revision("generation", item.generation.as_deref())?;
-    let named = if item.id.is_empty() { &format!("{}:{port}", item.host) } else { &item.id };
-    let spec = ProviderSpec {
+    let generation = revision("generation", item.generation)?;
+    let provider = Box::new(Provider::read(ProviderText {
+        host: item.host,
         port: u64::from(port),
-        ports: item.ports.into_iter().map(|(name, port)| (name, u64::from(port))).collect(),
+        ports: item.ports,
         protocol: item.protocol,
         weight: item.weight.map_or(u64::from(WEIGHT_DEFAULT), u64::from),
         version: item.version,
@@ -35,11 +77,12 @@ pub(crate) fn registration(
         metadata: item.metadata,
         lease: lease(item.lease, session)?,
         incarnation: item.incarnation,
-        host: item.host.clone(),
+    })?);
+    let id = match item.id {
+        "" => InstanceId::new(&format!("{}:{port}", item.host))?,
+        id => InstanceId::new(id)?,
     };
-    let provider = Box::new(Provider::new(&spec)?);
-    let key = InstanceKey { service, id: InstanceId::new(named)? };
-    Ok(((key, generation), provider))
+    Ok(((InstanceKey { service, id }, generation), provider))
 }
 
 fn lease(lease: Option<pb::Lease>, session: Option<SessionId>) -> Result<Lease, Problem> {

@@ -168,7 +168,7 @@ proptest! {
     #[test]
     fn an_instance_comes_back_as_it_went((key, whole) in an_instance()) {
         let shown = instance(&key.service, &whole);
-        let ((same_key, generation), provider) = registration(again(&shown), Some(SESSION)).unwrap();
+        let ((same_key, generation), provider) = registration((&again(&shown)).into(), Some(SESSION)).unwrap();
         prop_assert_eq!(same_key, key);
         prop_assert_eq!(generation, Some(whole.generation));
         prop_assert_eq!(&*provider, &whole.provider);
@@ -205,7 +205,7 @@ proptest! {
     fn no_item_is_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         // Whatever decodes is taken or refused with a field to blame.
         if let Ok(item) = <pb::RegisterItem as prost::Message>::decode(&bytes[..])
-            && let Err(problem) = registration(item, None)
+            && let Err(problem) = registration((&item).into(), None)
         {
             prop_assert!(problem.parts().field.is_some(), "{problem:?}");
         }
@@ -222,17 +222,17 @@ fn item() -> pb::RegisterItem {
 }
 
 fn refused(item: pb::RegisterItem) -> Problem {
-    registration(item, None).expect_err("it is wrong")
+    registration((&item).into(), None).expect_err("it is wrong")
 }
 
 #[test]
 fn what_is_left_out_has_its_default() {
-    let ((key, generation), provider) = registration(item(), None).unwrap();
+    let ((key, generation), provider) = registration((&item()).into(), None).unwrap();
     assert_eq!(key, InstanceKey::new("default", "orders", "10.0.0.7:80").unwrap());
     assert_eq!(generation, None);
     assert_eq!(provider.weight(), 100);
     assert_eq!(provider.lease(), &Lease::ttl(15_000, 30_000).unwrap());
-    let (_, inside) = registration(item(), Some(SESSION)).unwrap();
+    let (_, inside) = registration((&item()).into(), Some(SESSION)).unwrap();
     assert_eq!(inside.lease(), &Lease::stream(SESSION, 30_000).unwrap());
 }
 

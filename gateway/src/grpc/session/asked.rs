@@ -1,23 +1,39 @@
 //! The requests of a session, one by one.
 
+use bytes::Bytes;
 use compute::command::Caller;
 use compute::model::Invalid;
 use schemas::thuban::v1 as pb;
 use schemas::thuban::v1::session_reply::Reply;
 use schemas::thuban::v1::session_request::Request;
 
+use super::direct::Register;
 use super::{Cost, End, Kind, Live, Pending, Watched};
 use crate::error::Problem;
 use crate::grpc::batch::Batch;
-use crate::grpc::{convert, status, watch};
+use crate::grpc::{convert, status, watch, wire};
 
 pub(super) fn refusal(request_id: u64, problem: &Problem) -> pb::SessionReply {
     pb::SessionReply { request_id, reply: Some(Reply::Problem(status::message(problem))) }
 }
 
 impl Live {
+    /// Takes one message.
+    pub(super) fn hear(&mut self, message: Bytes) {
+        let bytes = message.len();
+        if let Some(register) = Register::read(&message) {
+            let request_id = register.request_id;
+            let begun = self.check_is_new(request_id).and_then(|()| self.register(register, bytes));
+            return self.answer_now(request_id, begun.map(|()| None));
+        }
+        match wire::decode::<pb::SessionRequest>(message) {
+            Ok(request) => self.ask(request, bytes),
+            Err(unreadable) => self.ending = Some(End::Refused(unreadable.into())),
+        }
+    }
+
     /// Takes one request: answers it at once, or leaves it pending.
-    pub(super) fn ask(&mut self, request: pb::SessionRequest, bytes: usize) {
+    fn ask(&mut self, request: pb::SessionRequest, bytes: usize) {
         let request_id = request.request_id;
         let answered = match request.request {
             Some(Request::Pong(_)) => return,
@@ -32,12 +48,21 @@ impl Live {
                 return;
             }
             None => Err(Problem::missing("request", "one of the kinds that SessionRequest names")),
-            Some(_) if self.unanswered.ids.contains(&request_id) => {
-                let allowed = "different from that of every unanswered request";
-                Err(Problem::invalid("request_id", request_id, allowed))
-            }
-            Some(request) => self.begin(request_id, request, bytes),
+            Some(request) => self.check_is_new(request_id).and_then(|()| self.begin(request_id, request, bytes)),
         };
+        self.answer_now(request_id, answered);
+    }
+
+    fn check_is_new(&self, request_id: u64) -> Result<(), Problem> {
+        if self.unanswered.ids.contains(&request_id) {
+            let allowed = "different from that of every unanswered request";
+            return Err(Problem::invalid("request_id", request_id, allowed));
+        }
+        Ok(())
+    }
+
+    /// Puts the answer out; there is none yet of what is pending.
+    fn answer_now(&mut self, request_id: u64, answered: Result<Option<Reply>, Problem>) {
         match answered {
             Ok(Some(reply)) => self.out.put(&pb::SessionReply { request_id, reply: Some(reply) }),
             Ok(None) => {}
@@ -48,7 +73,7 @@ impl Live {
     /// The answer, or `None` when it comes later.
     fn begin(&mut self, request_id: u64, request: Request, bytes: usize) -> Result<Option<Reply>, Problem> {
         match request {
-            Request::Register(register) => self.register(request_id, register, bytes).map(|()| None),
+            Request::Register(asked) => self.register(Register::of(request_id, &asked), bytes).map(|()| None),
             Request::Deregister(deregister) => self.deregister(request_id, &deregister, bytes).map(|()| None),
             Request::Renew(renew) => self.renew(request_id, &renew, bytes).map(|()| None),
             Request::Watch(asked) => self.watch(asked).map(Some),
@@ -73,13 +98,13 @@ impl Live {
         }
     }
 
-    fn register(&mut self, request_id: u64, asked: pb::RegisterRequest, bytes: usize) -> Result<(), Problem> {
-        let ack = convert::ack(asked.ack)?;
-        let cost = Cost { requests: 1, items: asked.items.len(), bytes };
-        let (batch, commands) = Batch::register(asked.items, &self.call.identity, Some(self.stream))?;
-        let kind = Kind::Register { brief: asked.brief };
+    fn register(&mut self, asked: Register<'_>, bytes: usize) -> Result<(), Problem> {
+        let Register { request_id, ack, brief, items } = asked;
+        let ack = convert::ack(ack)?;
+        let cost = Cost { requests: 1, items: items.len(), bytes };
+        let (batch, commands) = Batch::register(items.into_iter(), &self.call.identity, Some(self.stream))?;
         self.unanswered.add(request_id, cost);
-        self.session.write(Pending { request_id, batch, kind, cost }, ack, commands);
+        self.session.write(Pending { request_id, batch, kind: Kind::Register { brief }, cost }, ack, commands);
         Ok(())
     }
 

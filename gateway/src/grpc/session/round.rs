@@ -53,9 +53,9 @@ impl Live {
         let mut has_read = false;
         let has_room = self.outlet.has_room(cx);
         while has_room && self.can_read() {
-            match self.messages.poll_sized::<pb::SessionRequest>(cx) {
+            match self.messages.poll_bytes(cx) {
                 Poll::Pending => break,
-                Poll::Ready(Ok(Some((request, bytes)))) => self.ask(request, bytes),
+                Poll::Ready(Ok(Some(message))) => self.hear(message),
                 Poll::Ready(Ok(None)) => self.ending = Some(End::HalfClosed),
                 Poll::Ready(Err(unreadable)) if unreadable.is_loss() => self.ending = Some(End::Lost),
                 Poll::Ready(Err(unreadable)) => self.ending = Some(End::Refused(unreadable.into())),

@@ -108,7 +108,7 @@ proptest! {
     #[test]
     fn no_bytes_are_too_strange_to_convert(bytes in vec(prop_oneof![any::<u8>(), Just(0x0a), 0..24_u8], 0..60)) {
         if let Ok(item) = pb::RegisterItem::decode(&bytes[..])
-            && let Ok(((key, generation), provider)) = registration(item, Some(SESSION))
+            && let Ok(((key, generation), provider)) = registration((&item).into(), Some(SESSION))
         {
             prop_assert_eq!(generation.is_some_and(|generation| generation.packed() >= 1 << 63), false);
             prop_assert_eq!(Provider::new(&provider.spec()), Ok(*provider), "{}", key);
