@@ -71,7 +71,7 @@ const LAND_MS: MonoMs = 500;
 /// While so many rows wait, less often: the more there are in a batch, the more of them share a page. Beyond the larger
 /// number their memory counts for more.
 const LAND_MANY: std::ops::Range<usize> = 10_000..200_000;
-const LAND_MANY_MS: MonoMs = 1_500;
+const LAND_MANY_MS: MonoMs = 1_000;
 
 /// The applier's ends of its channels.
 pub(super) struct Ends {

@@ -1,4 +1,4 @@
-//! Presence lands in the store: coalesced, sorted, fenced write-behind, with the log's watermark in the same
+//! Presence lands in the store: coalesced, fenced write-behind, with the log's watermark in the same
 //! transaction. The applier hands over one batch at a time; it keeps gathering while this one is written.
 
 use std::collections::VecDeque;
@@ -125,9 +125,8 @@ impl Lander {
         }
     }
 
-    async fn land(&self, mut batch: Batch, is_whole: bool) -> Landing {
+    async fn land(&self, batch: Batch, is_whole: bool) -> Landing {
         let Some(epoch) = self.epoch else { return Landing::Fenced("this node does not land".to_owned()) };
-        sort(&mut batch.rows);
         let count = batch.rows.len();
         let started = self.clock.mono_ms();
         let landed = match is_whole {
@@ -210,18 +209,4 @@ impl Lander {
             Err(error) => tracing::warn!(%error, "the log could not be trimmed"),
         }
     }
-}
-
-/// Sorted keys keep two writers from deadlocking, and pages of an index from being written twice.
-fn sort(rows: &mut Rows) {
-    rows.namespaces.sort_unstable_by(|a, b| a.key().cmp(b.key()));
-    rows.services.sort_unstable_by(|a, b| a.key().cmp(b.key()));
-    rows.instances.sort_unstable_by(|a, b| a.key().cmp(b.key()));
-    rows.overrides.sort_unstable_by(|a, b| a.key().cmp(b.key()));
-    rows.tombstones.sort_unstable_by(|a, b| a.key().cmp(b.key()));
-    rows.sessions.sort_unstable_by(|a, b| a.key().cmp(b.key()));
-    rows.suspicions.sort_unstable_by(|a, b| a.key().cmp(b.key()));
-    rows.freezes.sort_unstable_by(|a, b| a.key().cmp(b.key()));
-    rows.origins.sort_unstable_by(|a, b| a.key().cmp(b.key()));
-    rows.members.sort_unstable_by(|a, b| a.key().cmp(b.key()));
 }

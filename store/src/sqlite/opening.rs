@@ -23,8 +23,9 @@ const BUSY: Duration = Duration::from_secs(5);
 const CHECKPOINT_PAGES: &str = "16000";
 /// What a large landing leaves of the write-ahead log after its checkpoint, in bytes.
 const LOG_BYTES_KEPT: &str = "67108864";
-/// The writer's page cache in KiB, negative as SQLite wants it; taken only as it is needed.
-const CACHE_KIB: &str = "-16384";
+/// The writer's page cache in KiB, negative as SQLite wants it; taken only as it is needed. What a landing of a busy
+/// second changes must fit, or pages are written out and read again in its middle.
+const CACHE_KIB: &str = "-32768";
 const PAGE_BYTES: u64 = 4096;
 
 /// Why a file can't be a store. None of it goes away by waiting; [`OpenError::InUse`] and [`OpenError::Io`] may when
@@ -117,6 +118,8 @@ fn options(path: &Path, settings: Settings) -> SqliteConnectOptions {
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", LOG_BYTES_KEPT)
         .pragma("cache_size", CACHE_KIB)
+        // What a statement of a thousand rows may have to take back goes to no file.
+        .pragma("temp_store", "MEMORY")
         .thread_name(|n| format!("presence-sqlite-{n}"))
         .disable_statement_logging();
     match settings.file_bytes_max {
