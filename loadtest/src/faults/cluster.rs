@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::dice::Dice;
-use super::link::{Link, Senders, Weather};
+use super::link::{Callers, Link, Senders, Weather};
 
 const START_WITHIN: Duration = Duration::from_secs(240);
 /// Kafka may need a while to come back.
@@ -128,7 +128,8 @@ async fn link(name: &str, port: &str, senders: Senders, dice: Dice) -> Result<Li
     let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     match part {
         "gossip" => Link::udp(listen, to, senders, dice).await,
-        _ => Link::tcp(listen, to, dice).await,
+        "peer" => Link::tcp(listen, to, Callers::Asked, dice).await,
+        _ => Link::tcp(listen, to, Callers::Unasked, dice).await,
     }
 }
 

@@ -84,13 +84,21 @@ pub struct Link {
     _tasks: JoinSet<()>,
 }
 
+/// Whether it is asked who calls. That takes the kernel a while: nothing for a link that is tried again ten times a
+/// second when nobody is at its other end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Callers {
+    Unasked,
+    Asked,
+}
+
 /// Who sends datagrams from which port.
 pub type Senders = Arc<BTreeMap<u16, String>>;
 
 impl Link {
-    pub async fn tcp(listen: SocketAddr, to: SocketAddr, dice: Dice) -> Result<Self> {
+    pub async fn tcp(listen: SocketAddr, to: SocketAddr, callers: Callers, dice: Dice) -> Result<Self> {
         let listener = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
-        Ok(Self::new(|sky| accept(listener, to, sky, dice)))
+        Ok(Self::new(|sky| accept(listener, to, callers, sky, dice)))
     }
 
     pub async fn udp(listen: SocketAddr, to: SocketAddr, senders: Senders, dice: Dice) -> Result<Self> {
@@ -120,14 +128,13 @@ impl Link {
     }
 }
 
-async fn accept(listener: TcpListener, to: SocketAddr, sky: Sky, mut dice: Dice) {
+async fn accept(listener: TcpListener, to: SocketAddr, callers: Callers, sky: Sky, mut dice: Dice) {
     let mut streams = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let Ok((near, _)) = accepted else { continue };
-                let sky = Sky { caller: caller::of(&near), ..sky.clone() };
-                streams.spawn(forward(near, to, sky, dice.split()));
+                streams.spawn(forward(near, to, callers, sky.clone(), dice.split()));
             }
             Some(_) = streams.join_next() => {}
         }
@@ -135,7 +142,10 @@ async fn accept(listener: TcpListener, to: SocketAddr, sky: Sky, mut dice: Dice)
 }
 
 /// Both ways, until one side ends it. While the link is cut a connection is accepted by nobody: it hangs.
-async fn forward(near: TcpStream, to: SocketAddr, mut sky: Sky, mut dice: Dice) {
+async fn forward(near: TcpStream, to: SocketAddr, callers: Callers, mut sky: Sky, mut dice: Dice) {
+    if let (Callers::Asked, Ok(ends)) = (callers, near.peer_addr().and_then(|peer| Ok((peer, near.local_addr()?)))) {
+        sky.caller = tokio::task::spawn_blocking(move || caller::of(ends)).await.ok().flatten();
+    }
     if !sky.is_open().await {
         return;
     }

@@ -3,12 +3,11 @@
 use std::fs;
 use std::net::SocketAddr;
 
-use tokio::net::TcpStream;
-
-/// The name of the node that holds the other end; `None`: nobody who is a node.
-pub(super) fn of(near: &TcpStream) -> Option<String> {
+/// The name of the node that holds the first end of a connection; `None`: nobody who is a node. Reads a file for each
+/// process.
+pub(super) fn of((own, other): (SocketAddr, SocketAddr)) -> Option<String> {
     let table = fs::read_to_string("/proc/net/tcp").ok()?;
-    let inode = inode(&table, near.peer_addr().ok()?, near.local_addr().ok()?)?;
+    let inode = inode(&table, own, other)?;
     let held = format!("socket:[{inode}]");
     let processes = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
     processes.into_iter().find_map(|process| {
@@ -42,7 +41,7 @@ fn node_name(command: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::process::Command;
 
     use super::*;
@@ -60,12 +59,13 @@ mod tests {
         let call = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; read -r -u 3 _");
         let mut caller = Command::new("bash").args(["-c", &call, "--", "--node-name", "node7"]).spawn().unwrap();
         let (near, _) = listener.accept().await.unwrap();
-        assert_eq!(of(&near).as_deref(), Some("node7"));
+        let ends = |near: &TcpStream| (near.peer_addr().unwrap(), near.local_addr().unwrap());
+        assert_eq!(of(ends(&near)).as_deref(), Some("node7"));
         drop(near);
         caller.wait().await.unwrap();
         let own = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let (near, _) = listener.accept().await.unwrap();
-        assert_eq!(of(&near), None, "this test is no node");
+        assert_eq!(of(ends(&near)), None, "this test is no node");
         drop(own);
     }
 }

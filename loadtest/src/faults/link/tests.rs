@@ -19,7 +19,7 @@ async fn echo() -> (Link, SocketAddr, JoinSet<()>) {
         }
     });
     let at = TcpListener::bind(loopback()).await.unwrap().local_addr().unwrap();
-    (Link::tcp(at, to, Dice::new(1)).await.unwrap(), at, tasks)
+    (Link::tcp(at, to, Callers::Unasked, Dice::new(1)).await.unwrap(), at, tasks)
 }
 
 async fn said_back(stream: &mut TcpStream) -> bool {
