@@ -18,6 +18,7 @@ mod repair;
 mod report;
 mod roll;
 mod snapshot;
+mod stale;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub(crate) use link::Told;
 pub use link::{Counted, Freezing, Link, Member, NodeStatus, Readiness};
 pub use recovery::begin_next_life;
 pub use report::{Address, Lag, Leases, Report};
+pub use stale::Stale;
 
 /// What a node is made of.
 #[derive(Clone)]
@@ -161,7 +163,8 @@ pub async fn start(parts: Parts, config: Config) -> Result<Node, StartError> {
     let applier = tokio::spawn(applier.run(stopped));
     let keeper =
         snapshot::Keeper::of(&parts, &link).map(Arc::new).map(|keeper| (keeper.clone(), tokio::spawn(keeper.run())));
-    let inner = Inner { directory, hub, link, heard, peers: parts.peers, clock: parts.clock, chance: parts.chance };
+    let Parts { peers, clock, chance, .. } = parts;
+    let inner = Inner { directory, hub, link, heard, peers, clock, chance, is_stale: false };
     Ok(Node { registry: Registry { inner: Arc::new(inner) }, stop, applier, lander, checker, waker, teller, keeper })
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) peers: Option<Arc<dyn Peers>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Arc<dyn Chance>,
+    /// There is no applier behind it.
+    pub(crate) is_stale: bool,
 }
 
 /// A session that this node holds for a connection. Dropping it is a lost connection: the grace begins.
@@ -249,6 +251,12 @@ impl Registry {
     /// Whether this node may answer, and why not.
     pub fn readiness(&self) -> Readiness {
         self.inner.link.readiness()
+    }
+
+    /// Whether it shows what had landed when the node started without a log: then it is not ready, and reads are answered
+    /// nevertheless, with a mark.
+    pub fn is_stale(&self) -> bool {
+        self.inner.is_stale
     }
 
     /// This node, for people: position, lag, leases, freezes, overlay.

@@ -44,6 +44,7 @@ use super::{Config, Failure, Parts};
 use expiry::Expiry;
 use frame::Gathering;
 use member::Company;
+pub(super) use publish::publish_state;
 use recover::Recovering;
 use repair::{Repair, Repairs};
 pub(super) use status::first_status;
@@ -231,7 +232,7 @@ impl Applier {
             let address = config.peer_address.clone();
             Company::new(me, members, (peers, parts.clone()), (address, heard), now)
         });
-        let mut applier = Self {
+        let applier = Self {
             me,
             log: parts.log.clone(),
             clock: parts.clock.clone(),
@@ -269,7 +270,7 @@ impl Applier {
             planned: now,
             metrics,
         };
-        applier.publish_all();
+        publish_state(&applier.state, &applier.directory, &applier.hub, applier.landed);
         applier.know_members();
         applier
     }
@@ -419,8 +420,8 @@ impl Applier {
         for entry in entries {
             let started = self.clock.mono_us();
             let old = self.swap();
-            let applied = self.follow_aside(&entry).and_then(|()| self.state.apply(&entry));
-            let applied = match applied {
+            self.follow_aside(&entry);
+            let applied = match self.state.apply(&entry) {
                 Ok(applied) => applied,
                 Err(broken) => return self.lose(broken.to_string()),
             };

@@ -8,3 +8,4 @@ mod lost;
 mod operations;
 mod repair;
 mod roles;
+mod stale;

@@ -42,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) cluster: Option<Cluster>,
     /// The change log is lost, and a new one takes its place.
     pub(crate) adopt_store: bool,
+    /// While the change log is away at the start, reads are answered from what has landed.
+    pub(crate) serve_stale: bool,
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
     pub(crate) hosts: gateway::http::Hosts,

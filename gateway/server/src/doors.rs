@@ -89,6 +89,12 @@ impl Doors {
         self.http.opening.open(http);
     }
 
+    /// They answer like that until they open.
+    pub(crate) fn open_meanwhile(&self, http: &Answers, grpc: &Answers) {
+        self.grpc.opening.open_meanwhile(grpc);
+        self.http.opening.open_meanwhile(http);
+    }
+
     /// The line that a start-up script waits for.
     pub(crate) fn ready_line(&self) -> String {
         let peer = self.peer_address().map(|address| format!(" peer={address}")).unwrap_or_default();

@@ -21,6 +21,7 @@ use store::sqlite::SqliteStore;
 use crate::config::{self, Config};
 use crate::doors::Stage;
 use crate::ending::Ending;
+use crate::meanwhile::Meanwhile;
 
 /// Between two tries to boot, while store or log are away.
 const RETRY: Duration = Duration::from_secs(1);
@@ -98,6 +99,18 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) stage: &'a Stage,
     /// The way to the other nodes, where there are any.
     pub(crate) peers: Option<Arc<dyn Peers>>,
+    /// What is answered while the log is away; `None`: nothing.
+    pub(crate) meanwhile: Option<Meanwhile<'a>>,
+}
+
+impl Surroundings<'_> {
+    /// The node can't start. Those who read may be answered nevertheless.
+    async fn log_is_away(&self, store: &Store, copy: &Option<Arc<SqliteStore>>) {
+        if let Some(meanwhile) = &self.meanwhile {
+            let copy = copy.clone().map(|copy| copy as Arc<dyn PresenceStore>);
+            meanwhile.log_is_away(store.port(), copy).await;
+        }
+    }
 }
 
 impl Durable {
@@ -105,6 +118,10 @@ impl Durable {
     pub(crate) async fn open(config: &Config, around: &Surroundings<'_>) -> Result<Self, Ending> {
         around.stage.enter("opening the store");
         let store = Store::open(config).await?;
+        let copy = match &config.log {
+            config::Log::Kafka(_) => copy::open(&config.data_dir).await,
+            config::Log::Local(_) => None,
+        };
         let (log, is_topic_lost) = match &config.log {
             config::Log::Local(path) => {
                 let bound = mark(&*store.port(), config, around).await?;
@@ -115,13 +132,9 @@ impl Durable {
                 // A node that has a copy of its own does not wait for the store; somebody's word is about the store.
                 let bound = if config.adopt_store { mark(&*store.port(), config, around).await? } else { None };
                 around.stage.enter("opening the log");
-                let (log, is_lost) = shared::open(topic, bound, config.adopt_store, around).await?;
+                let (log, is_lost) = shared::open(topic, bound, config.adopt_store, (&store, &copy), around).await?;
                 (Log::Kafka(log), is_lost)
             }
-        };
-        let copy = match &log {
-            Log::Kafka(_) => copy::open(&config.data_dir).await,
-            Log::Local(_) => None,
         };
         let durable = Self { store, log, copy, is_topic_lost };
         if config.adopt_store
@@ -179,6 +192,9 @@ impl Durable {
                 Ok(node) => return Ok(node),
                 Err(error) if is_away(&error) => {
                     tracing::warn!(%error, "not started, trying again");
+                    if matches!(error, StartError::Log(_)) {
+                        around.log_is_away(&self.store, &self.copy).await;
+                    }
                     around.stage.enter("waiting for the store or the log to answer");
                     around.clock.sleep(RETRY).await;
                 }

@@ -11,6 +11,7 @@ mod durable;
 mod ending;
 mod home;
 mod logging;
+mod meanwhile;
 mod shutdown;
 mod vitals;
 mod wire;

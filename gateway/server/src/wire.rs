@@ -6,8 +6,10 @@
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use compute::Registry;
 use compute::node::Node;
 use compute::port::clock::SystemClock;
 use compute::port::{Chance, Clock, Peers};
@@ -24,6 +26,7 @@ use crate::doors::{Doors, Stage};
 use crate::durable::Durable;
 use crate::ending::Ending;
 use crate::home::Home;
+use crate::meanwhile::Meanwhile;
 use crate::shutdown::Signals;
 use crate::{company, descriptors, durable, logging, vitals};
 
@@ -84,18 +87,20 @@ async fn live(mut config: Config, settings: &Settings) -> Result<(), Ending> {
     let doors = Doors::bind(&config, &clock, &stage).await?;
     let peers = config.cluster.as_ref().map(|cluster| GrpcPeers::new(cluster.peers.clone(), Arc::clone(&clock)));
     company::advertise(&mut config, &doors);
+    let ports = Ports { config, clock, chance, admission, recorder };
+    let open = |registry| ports.open_meanwhile(&doors, registry);
     let around = durable::Surroundings {
-        clock: &clock,
-        chance: &chance,
+        clock: &ports.clock,
+        chance: &ports.chance,
         stage: &stage,
         peers: peers.clone().map(|peers| peers as Arc<dyn Peers>),
+        meanwhile: ports.config.serve_stale.then(|| ports.meanwhile(&open)),
     };
-    let booted = signals.unless(boot(&config, &around)).await;
+    let booted = signals.unless(boot(&ports.config, &around)).await;
     let Some((durable, node)) = booted.transpose()? else {
         doors.close().await;
         return Ok(());
     };
-    let ports = Ports { config, clock, chance, admission, recorder };
     let grpc = ports.open(&doors, &node);
     let _gossip = match peers {
         Some(peers) => {
@@ -127,25 +132,7 @@ struct Ports {
 impl Ports {
     /// Opens the doors onto the node, and says so.
     fn open(&self, doors: &Doors, node: &Node) -> grpc::Door {
-        let http = http::Door {
-            registry: node.registry(),
-            admission: self.admission.clone(),
-            clock: Arc::clone(&self.clock),
-            chance: Arc::clone(&self.chance),
-            surroundings: self.surroundings(doors),
-            config: http::Config {
-                listen: self.config.listen.clone(),
-                hosts: self.config.hosts.clone(),
-                ..http::Config::default()
-            },
-        };
-        let ports = grpc::Ports {
-            registry: node.registry(),
-            admission: self.admission.clone(),
-            clock: Arc::clone(&self.clock),
-            chance: Arc::clone(&self.chance),
-        };
-        let grpc = grpc::Door::surrounded(ports, grpc::Config::default(), Some(self.surroundings(doors)));
+        let (http, grpc) = self.native(doors, node.registry());
         let peer = self.config.cluster.as_ref().map(|cluster| {
             let host = Arc::new(node.registry());
             peer::Door::new(host, cluster.peers.clone(), Arc::clone(&self.clock)).answers()
@@ -157,6 +144,39 @@ impl Ports {
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
         grpc
+    }
+
+    /// How the doors are opened onto what has landed, while there is no log.
+    fn meanwhile<'a>(&'a self, open: &'a (dyn Fn(Registry) + Send + Sync)) -> Meanwhile<'a> {
+        let (clock, chance, is_open) = (&self.clock, &self.chance, AtomicBool::new(false));
+        Meanwhile { node: &self.config.node, clock, chance, open, is_open }
+    }
+
+    fn open_meanwhile(&self, doors: &Doors, registry: Registry) {
+        let (http, grpc) = self.native(doors, registry);
+        doors.open_meanwhile(&http.answers(), &grpc.answers());
+    }
+
+    fn native(&self, doors: &Doors, registry: Registry) -> (http::Door, grpc::Door) {
+        let http = http::Door {
+            registry: registry.clone(),
+            admission: self.admission.clone(),
+            clock: Arc::clone(&self.clock),
+            chance: Arc::clone(&self.chance),
+            surroundings: self.surroundings(doors),
+            config: http::Config {
+                listen: self.config.listen.clone(),
+                hosts: self.config.hosts.clone(),
+                ..http::Config::default()
+            },
+        };
+        let ports = grpc::Ports {
+            registry,
+            admission: self.admission.clone(),
+            clock: Arc::clone(&self.clock),
+            chance: Arc::clone(&self.chance),
+        };
+        (http, grpc::Door::surrounded(ports, grpc::Config::default(), Some(self.surroundings(doors))))
     }
 
     fn surroundings(&self, doors: &Doors) -> Surroundings {

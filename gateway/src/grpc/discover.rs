@@ -13,7 +13,7 @@ use http::Response;
 use hyper::body::Body;
 use schemas::thuban::v1 as pb;
 
-use super::call::{Answered, Call};
+use super::call::{Answered, Call, ready};
 use super::events::MESSAGE;
 use super::wire::{Reply, framed};
 use super::{Shared, convert};
@@ -49,13 +49,17 @@ pub(super) async fn discover(
     if let Some(least) = least {
         shared.registry.reach(least).await?;
     }
+    if !question.wait.is_zero() && shared.registry.is_stale() {
+        // Nothing changes here that could be waited for.
+        ready(shared)?;
+    }
     let Some(unless) = &question.unless else {
-        return Ok(question.mark(answer(&question.view(shared), question.limit).into_response()));
+        return Ok(question.mark(answer(shared, &question.view(shared), question.limit).into_response()));
     };
     let found = changed(shared, &question, unless).await;
     let answered = match found {
-        Ok(view) => answer(&view, question.limit),
-        Err(view) => not_modified(&view),
+        Ok(view) => answer(shared, &view, question.limit),
+        Err(view) => not_modified(shared, &view),
     };
     Ok(question.mark(answered.into_response()))
 }
@@ -115,16 +119,17 @@ async fn changed(shared: &Shared, question: &Question, unless: &str) -> Result<A
     }
 }
 
-fn answer(view: &View, limit: Option<usize>) -> Answered {
-    let whole = || framed(&convert::discover_reply(view, None, Etag::of(view)));
+fn answer(shared: &Shared, view: &View, limit: Option<usize>) -> Answered {
+    let stale = shared.registry.is_stale();
+    let whole = || framed(&convert::discover_reply(view, None, Etag::of(view), stale));
     let frame = match limit.filter(|limit| *limit < view.instances.len()) {
         None => view.encoded.get(MESSAGE, whole),
-        cut => framed(&convert::discover_reply(view, cut, Etag::of(view))),
+        cut => framed(&convert::discover_reply(view, cut, Etag::of(view), stale)),
     };
     Answered::encoded(frame).at(view.revision, view.overlay)
 }
 
-fn not_modified(view: &View) -> Answered {
+fn not_modified(shared: &Shared, view: &View) -> Answered {
     let reply = pb::DiscoverReply {
         namespace: view.service.namespace.as_str().to_owned(),
         service: view.service.service.as_str().to_owned(),
@@ -135,6 +140,7 @@ fn not_modified(view: &View) -> Answered {
         etag: Etag::of(view).to_string(),
         protected: view.protected,
         overlay: u64::from(view.overlay),
+        stale: shared.registry.is_stale(),
         ..pb::DiscoverReply::default()
     };
     Answered::of(&reply).at(view.revision, view.overlay)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use metrics::{Counter, Histogram};
 
 use super::call::{self, Caller, within};
@@ -58,7 +58,11 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Body>) -> Resp
     let begun_us = shared.clock.mono_us();
     let answered = in_time(shared, method, &parts, body).await;
     shared.counted.answered(method, shared.clock.mono_us().saturating_sub(begun_us), answered.as_ref().err());
-    answered.unwrap_or_else(|problem| refuse(&problem))
+    let mut response = answered.unwrap_or_else(|problem| refuse(&problem));
+    if shared.registry.is_stale() {
+        response.headers_mut().insert(call::STALE, HeaderValue::from_static("true"));
+    }
+    response
 }
 
 fn refuse(problem: &Problem) -> Response<Reply> {

@@ -14,6 +14,7 @@ use crate::etag::Etag;
 
 pub(super) const REVISION: HeaderName = HeaderName::from_static("x-thuban-revision");
 pub(super) const OVERLAY: HeaderName = HeaderName::from_static("x-thuban-overlay");
+pub(super) const STALE: HeaderName = HeaderName::from_static("x-thuban-stale");
 pub(super) const CLIENT: HeaderName = HeaderName::from_static("x-thuban-client");
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");

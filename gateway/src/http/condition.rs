@@ -92,6 +92,10 @@ impl Reading {
         if !self.has(&basis) {
             return Ok(Found { what: Ok((content, basis)), has_waited: false });
         }
+        if let Readiness::NotReady(why) = app.registry.readiness() {
+            // Nothing changes here that could be waited for.
+            return Err(compute::Error::NotReady(why).into());
+        }
         if app.registry.readiness() == Readiness::Draining {
             return Err(compute::Error::NotReady("it drains, and holds no reads; use another node".to_owned()).into());
         }

@@ -18,7 +18,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request};
 use tower::{Layer, Service};
 
-use super::answer::CLIENT;
+use super::answer::{CLIENT, STALE};
 use super::browser::Head;
 use super::observe::Route;
 use super::{App, body};
@@ -44,6 +44,13 @@ pub(super) enum Needs {
     Token(&'static [Verb]),
     /// The same, and a node that is ready: the answer comes from the state.
     State(&'static [Verb]),
+}
+
+impl Operation {
+    /// Whether it is answered once, from what is there.
+    fn is_read(self) -> bool {
+        self.method == "GET" && !self.path.ends_with("/watch")
+    }
 }
 
 /// A request that was let in, with its room.
@@ -139,7 +146,16 @@ impl GateLayer {
             Ok((call, body)) => handler(call, parts, body).await,
             Err(refusal) => refusal,
         };
+        let response = self.marked(response);
         self.route.note(&self.app, started_us, asked.as_ref(), &response);
+        response
+    }
+
+    /// Whatever comes from a state that is stale says so.
+    fn marked(&self, mut response: Response) -> Response {
+        if self.app.registry.is_stale() && self.operation.needs != Needs::Nothing {
+            response.headers_mut().insert(STALE, HeaderValue::from_static("true"));
+        }
         response
     }
 
@@ -234,6 +250,7 @@ where
                 }
                 Err(refusal) => refusal,
             };
+            let response = gate.marked(response);
             gate.route.note(&gate.app, started_us, asked.as_ref(), &response);
             Ok(response)
         })
@@ -255,6 +272,7 @@ fn enter(app: &App, operation: Operation, head: Head<'_>, arrival: Option<Arriva
     identity.may_any(verbs)?;
     if let Needs::State(_) = operation.needs
         && let Readiness::NotReady(why) = app.registry.readiness()
+        && !(app.registry.is_stale() && operation.is_read())
     {
         return Err(compute::Error::NotReady(why).into());
     }

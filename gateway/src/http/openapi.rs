@@ -81,6 +81,7 @@ fn complete_operation(operation: &mut Value) {
         if status == "304" || (status.starts_with('2') && has_body) {
             headers["ETag"] = header("Names this content: for If-None-Match, or If-Match of a service");
             headers["X-Thuban-Revision"] = header("For min_revision, from and Last-Event-ID of any read");
+            headers["X-Thuban-Stale"] = header("`true`: read while the change log is away since the node started");
             headers["X-Thuban-Overlay"] = header("So many changes in it are not in the log yet");
         }
         if status == "429" || status == "503" || status == "504" {

@@ -1,8 +1,8 @@
 use std::convert::Infallible;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::Router;
 use axum::body::Body;
 use axum::routing::future::RouteFuture;
@@ -18,23 +18,27 @@ use super::Answers;
 #[derive(Clone)]
 pub struct Opening {
     now: Arc<ArcSwap<Answers>>,
-    behind: Arc<OnceLock<Router>>,
+    behind: Arc<ArcSwapOption<Router>>,
 }
 
 impl Opening {
     /// A door that still has to be opened; `meanwhile` it answers.
     pub fn closed(meanwhile: Answers) -> Self {
-        let behind = Arc::new(OnceLock::new());
+        let behind = Arc::new(ArcSwapOption::empty());
         let gate = Gate { meanwhile: meanwhile.router.clone(), behind: Arc::clone(&behind) };
         let now = Answers { router: Router::new().fallback_service(gate), express: None, ..meanwhile };
         Self { now: Arc::new(ArcSwap::from_pointee(now)), behind }
     }
 
-    /// Opens the door, once.
+    /// Opens the door. From now on connections that come know nothing else, and those that are there get the same.
     pub fn open(&self, answers: Answers) {
-        if self.behind.set(answers.router.clone()).is_ok() {
-            self.now.store(Arc::new(answers));
-        }
+        self.behind.store(Some(Arc::new(answers.router.clone())));
+        self.now.store(Arc::new(answers));
+    }
+
+    /// Answers like that until the door is opened, on connections that stand then, too.
+    pub fn open_meanwhile(&self, answers: &Answers) {
+        self.behind.store(Some(Arc::new(answers.router.clone())));
     }
 
     pub(super) fn now(&self) -> Arc<Answers> {
@@ -51,7 +55,7 @@ impl From<Answers> for Opening {
 #[derive(Clone)]
 struct Gate {
     meanwhile: Router,
-    behind: Arc<OnceLock<Router>>,
+    behind: Arc<ArcSwapOption<Router>>,
 }
 
 impl Service<Request<Body>> for Gate {
@@ -64,6 +68,9 @@ impl Service<Request<Body>> for Gate {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        self.behind.get().unwrap_or(&self.meanwhile).clone().call(request)
+        match &*self.behind.load() {
+            Some(behind) => Router::clone(behind).call(request),
+            None => self.meanwhile.clone().call(request),
+        }
     }
 }

@@ -45,3 +45,4 @@ mod peer;
 mod peer_hostile;
 mod peer_world;
 mod probe;
+mod stale;

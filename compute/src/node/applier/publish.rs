@@ -2,31 +2,33 @@
 
 use std::sync::Arc;
 
-use crate::model::{Revision, ServiceKey};
+use crate::directory::Directory;
+use crate::model::{Position, Revision, ServiceKey};
 use crate::state::Applied;
+use crate::state::State;
 use crate::view::View;
-use crate::watch::Publication;
+use crate::watch::{Hub, Publication};
 
 use super::Applier;
 
-impl Applier {
-    /// At boot: everything, at once.
-    pub(super) fn publish_all(&mut self) {
-        for (namespace, row) in self.state.namespaces() {
-            self.directory.put_namespace(namespace, Some(row.clone()));
-        }
-        for (key, _) in self.state.services() {
-            self.directory.put_view(Arc::new(self.state.view(key)));
-        }
-        for service in self.state.services_with_kept() {
-            self.directory.put_kept(&service, self.state.kept_overrides(&service));
-        }
-        let log = self.state.log();
-        self.hub.start(log.watermark);
-        self.directory.put_applied(log.watermark, log.time_ms);
-        self.directory.put_landed(self.landed);
+/// Everything, at once, before anybody reads; up to `landed` it is in the store.
+pub(in crate::node) fn publish_state(state: &State, directory: &Directory, hub: &Hub, landed: Position) {
+    for (namespace, row) in state.namespaces() {
+        directory.put_namespace(namespace, Some(row.clone()));
     }
+    for (key, _) in state.services() {
+        directory.put_view(Arc::new(state.view(key)));
+    }
+    for service in state.services_with_kept() {
+        directory.put_kept(&service, state.kept_overrides(&service));
+    }
+    let log = state.log();
+    hub.start(log.watermark);
+    directory.put_applied(log.watermark, log.time_ms);
+    directory.put_landed(landed);
+}
 
+impl Applier {
     /// The views that a frame touched and what watchers are told of them, then the position: a reader who has seen the
     /// position finds views at least as new.
     pub(super) fn publish(&mut self, applied: &Applied) {

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use crate::model::{Digest, Entry, NodeIncarnation, Position};
 use crate::node::repair::{Rebuilt, Seen, Verdict, decide, go_on, rebuild};
 use crate::port::clock::MonoMs;
-use crate::state::{LogBroken, State};
+use crate::state::State;
 
 use super::expiry::Expiry;
 use super::member::{Company, Shown};
@@ -150,11 +150,15 @@ impl Applier {
         };
     }
 
-    /// The state aside reads what the node's own has read.
-    pub(super) fn follow_aside(&mut self, entry: &Entry) -> Result<(), LogBroken> {
-        match self.repair.as_mut().map(|repair| &mut repair.aside) {
+    /// The state aside reads what the node's own has read. Where it can't, it was made of something else: the node goes on.
+    pub(super) fn follow_aside(&mut self, entry: &Entry) {
+        let followed = match self.repair.as_mut().map(|repair| &mut repair.aside) {
             Some(Aside::Made(state)) if state.position() < entry.position => state.apply(entry).map(drop),
             _ => Ok(()),
+        };
+        if let Err(broken) = followed {
+            tracing::warn!(%broken, "the state that was made anew aside can't follow the log");
+            self.end_repair("the state that was made anew can't follow the log");
         }
     }
 

@@ -29,6 +29,7 @@ pub(super) fn check(settings: &Settings, environment: &Environment, wrongs: &mut
     let store = checking.store(data_dir.as_deref());
     let log = checking.log(data_dir.as_deref());
     let adopt_store = checking.switch("adopt_store");
+    let serve_stale = checking.switch("serve_stale");
     let tls = checking.tls();
     let cluster = checking.cluster(store.as_ref(), log.as_ref(), tls.as_ref());
     let token_file = checking.readable("token_file");
@@ -50,6 +51,7 @@ pub(super) fn check(settings: &Settings, environment: &Environment, wrongs: &mut
         log: log?,
         cluster: cluster?,
         adopt_store,
+        serve_stale,
         http: http?,
         grpc: grpc?,
         hosts: hosts?,

@@ -101,6 +101,8 @@ pub(super) const KEYS: &[Key] = &[
         "More for the client of a kafka: log, as NAME=VALUE in librdkafka's names"),
     key("adopt_store", Kind::Switch, Preset::Value("false"), NODE,
         "Once, when the change log is lost for good: go on from what has landed in the store, with a new log"),
+    key("serve_stale", Kind::Switch, Preset::Value("false"), NODE,
+        "While a kafka: log is away at the start, answer reads from what has landed, marked as stale"),
     key("http", Kind::Address, Preset::Value("127.0.0.1:7800"), ADDRESSES,
         "HTTP API, /docs, /metrics; port 0 picks a free one"),
     key("grpc", Kind::Address, Preset::Value("127.0.0.1:7801"), ADDRESSES,

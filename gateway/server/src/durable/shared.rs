@@ -6,7 +6,9 @@ use std::sync::Arc;
 use cache_sync::kafka::{Config as Topic, Connected, KafkaTopic, OpenError};
 use compute::model::LogState;
 
-use super::{RETRY, Surroundings, refused};
+use store::sqlite::SqliteStore;
+
+use super::{RETRY, Store, Surroundings, refused};
 use crate::ending::Ending;
 
 /// What to do about a topic that holds what no node of this store has written. Only somebody who knows whose it is can
@@ -20,11 +22,12 @@ pub(super) async fn open(
     topic: &Topic,
     bound: Option<LogState>,
     is_lost: bool,
+    landed: (&Store, &Option<Arc<SqliteStore>>),
     around: &Surroundings<'_>,
 ) -> Result<(Arc<KafkaTopic>, bool), Ending> {
     let log = KafkaTopic::new(topic.clone(), Arc::clone(around.clock));
     loop {
-        let mut connected = connect(&log, around).await?;
+        let mut connected = connect(&log, landed, around).await?;
         let is_foreign = |connected: &Connected| match (bound, connected.found()) {
             (Some(bound), Some((there, _))) => there != bound.identity,
             _ => false,
@@ -39,11 +42,20 @@ pub(super) async fn open(
     }
 }
 
-async fn connect(log: &KafkaTopic, around: &Surroundings<'_>) -> Result<Connected, Ending> {
+async fn connect(
+    log: &KafkaTopic,
+    (store, copy): (&Store, &Option<Arc<SqliteStore>>),
+    around: &Surroundings<'_>,
+) -> Result<Connected, Ending> {
     loop {
         match log.connect().await {
             Ok(connected) => return Ok(connected),
-            Err(error) => wait_or_end(error, around).await?,
+            Err(error) => {
+                if matches!(error, OpenError::Away { .. }) {
+                    around.log_is_away(store, copy).await;
+                }
+                wait_or_end(error, around).await?;
+            }
         }
     }
 }

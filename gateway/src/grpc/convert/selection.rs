@@ -28,8 +28,13 @@ pub(crate) fn selector(filter: Option<pb::Filter>) -> Result<Selector, Problem> 
     })
 }
 
-/// Everything that a view shows, or its first `limit` instances.
-pub(crate) fn discover_reply(view: &View, limit: Option<usize>, etag: impl fmt::Display) -> pb::DiscoverReply {
+/// Everything that a view shows, or its first `limit` instances. `stale`: of a node that has started without its log.
+pub(crate) fn discover_reply(
+    view: &View,
+    limit: Option<usize>,
+    etag: impl fmt::Display,
+    stale: bool,
+) -> pb::DiscoverReply {
     let shown = limit.unwrap_or(usize::MAX).min(view.instances.len());
     pb::DiscoverReply {
         namespace: view.service.namespace.as_str().to_owned(),
@@ -44,7 +49,7 @@ pub(crate) fn discover_reply(view: &View, limit: Option<usize>, etag: impl fmt::
         protected: view.protected,
         empty: empty(view),
         overlay: u64::from(view.overlay),
-        stale: false,
+        stale,
     }
 }
 
