@@ -72,6 +72,9 @@ pub struct Members {
     pub all: u32,
     pub healthy: u32,
     pub protect_threshold: f64,
+    /// Healthy ones that are suspects, whoever owns them. One that changes hands is held by nobody until its new owner
+    /// finds that its time is over, and may go then.
+    pub suspects: u32,
     /// Healthy ones that other nodes own and suspect: what goes here may go there in the same moment, and no node alone
     /// would see that it is all of them.
     pub suspects_elsewhere: u32,

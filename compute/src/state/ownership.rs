@@ -101,16 +101,18 @@ impl Ownership {
         if self.members.contains(&node) { Some(node) } else { self.first(hash(0, &session.0)) }
     }
 
-    /// How many healthy members of a service are suspects and not `me`'s: what
-    /// [`freeze`](crate::state::freeze) must count with what goes here.
-    pub fn suspects_elsewhere(&self, me: NodeIncarnation, state: &State, service: &ServiceKey) -> u32 {
+    /// How many healthy members of a service are suspects, and how many of them are not `me`'s: what
+    /// [`freeze`](crate::state::freeze) must count with what goes here. Nothing where no log is shared: there it is all
+    /// one node's, which knows.
+    pub fn suspects(&self, me: NodeIncarnation, state: &State, service: &ServiceKey) -> (u32, u32) {
         if self.is_embedded() {
-            return 0;
+            return (0, 0);
         }
         let suspects = state.suspicions.range(service.first_instance()..).map(|(key, _)| key);
         let of_it = suspects.take_while(|key| key.service == *service).filter_map(|key| state.instance(key));
-        let theirs = of_it.filter(|instance| instance.is_healthy() && !self.answers_for(me, state, service, instance));
-        theirs.count() as u32
+        of_it.filter(|instance| instance.is_healthy()).fold((0, 0), |(all, elsewhere), instance| {
+            (all + 1, elsewhere + u32::from(!self.answers_for(me, state, service, instance)))
+        })
     }
 
     /// Whether a lease is `me`'s, whatever its kind.

@@ -11,6 +11,10 @@ pub enum Rule {
     ExpireFence,
     /// Mass losses are held back.
     Freeze,
+    /// What is said of a session, or over its stream, names its newest epoch.
+    Epoch,
+    /// What is said of an instance names the revision that it was said about.
+    Base,
 }
 
 #[cfg(any(test, feature = "testing"))]

@@ -338,11 +338,13 @@ impl Applier {
         let (me, state, ownership, elsewhere) = (self.me, &self.state, &self.expiry.ownership, &self.expiry.elsewhere);
         let members = |key: &crate::model::ServiceKey| {
             let (lost_elsewhere, gone_elsewhere) = elsewhere.lost(key, now);
+            let (suspects, suspects_elsewhere) = ownership.suspects(me, state, key);
             state.service(key).map_or_else(Members::default, |service| Members {
                 all: service.counts().all,
                 healthy: service.counts().healthy,
                 protect_threshold: service.row().settings.protect_threshold,
-                suspects_elsewhere: ownership.suspects_elsewhere(me, state, key),
+                suspects,
+                suspects_elsewhere,
                 lost_elsewhere,
                 gone_elsewhere,
             })

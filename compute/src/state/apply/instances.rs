@@ -10,6 +10,7 @@ use crate::model::{
 use crate::watch::Recorded;
 
 use super::super::dirty::Latest;
+use super::super::planted::{Rule, holds};
 use super::super::verdict::Refusal;
 use super::{Applying, LeaseEvent, Result};
 
@@ -61,10 +62,13 @@ impl Applying<'_> {
     fn check_session(&self, lease: &Lease, epoch: Option<u32>) -> Result {
         let Some(id) = lease.session() else { return Ok(()) };
         let session = self.state.sessions.get(&id).ok_or(Refusal::Epoch)?;
-        if Some(session.row.epoch) == epoch { Ok(()) } else { Err(Refusal::Epoch) }
+        self.epoch_if(Some(session.row.epoch) == epoch)
     }
 
     fn check_base(&self, key: &InstanceKey, old: Option<&Instance>, base: Base) -> Result {
+        if !holds(Rule::Base) {
+            return Ok(());
+        }
         match (old, base) {
             (Some(old), Base::At(revision)) if old.revision == revision => Ok(()),
             (None, Base::Absent(position)) => {
@@ -182,7 +186,7 @@ impl Applying<'_> {
         if old.generation != generation {
             return Err(Refusal::Generation);
         }
-        if old.revision != base {
+        if old.revision != base && holds(Rule::Base) {
             return Err(Refusal::Base);
         }
         self.set_operator(key, &old, operator);

@@ -47,7 +47,12 @@ impl Applying<'_> {
     fn check_epoch(&self, cause: &Cause) -> Result {
         let Cause::Session { session, epoch } = cause else { return Ok(()) };
         let stands = self.state.sessions.get(session).is_none_or(|session| session.row.epoch == *epoch);
-        if stands { Ok(()) } else { Err(Refusal::Epoch) }
+        self.epoch_if(stands)
+    }
+
+    /// Whether a session is still where somebody saw it.
+    pub(super) fn epoch_if(&self, stands: bool) -> Result {
+        if stands || !holds(Rule::Epoch) { Ok(()) } else { Err(Refusal::Epoch) }
     }
 
     /// The instance, if this very suspicion of it stands.
@@ -139,10 +144,9 @@ impl Applying<'_> {
     }
 
     pub(super) fn attach_session(&mut self, id: SessionId, node: NodeIncarnation, epoch: u32) -> Result {
+        let stands = self.state.sessions.get(&id).map(|session| session.row.epoch.checked_add(1) == Some(epoch));
+        self.epoch_if(stands.ok_or(Refusal::Absent)?)?;
         let session = self.state.sessions.get_mut(&id).ok_or(Refusal::Absent)?;
-        if session.row.epoch.checked_add(1) != Some(epoch) {
-            return Err(Refusal::Epoch);
-        }
         session.row.epoch = epoch;
         let before = std::mem::replace(&mut session.row.node, node);
         session.row.revision = self.revision;
@@ -165,9 +169,7 @@ impl Applying<'_> {
 
     pub(super) fn close_session(&mut self, id: SessionId, epoch: u32, deregister: bool) -> Result {
         let session = self.state.sessions.get(&id).ok_or(Refusal::Absent)?;
-        if session.row.epoch != epoch {
-            return Err(Refusal::Epoch);
-        }
+        self.epoch_if(session.row.epoch == epoch)?;
         if !deregister && !session.leases.is_empty() {
             return Err(Refusal::NotEmpty);
         }

@@ -1,10 +1,11 @@
-//! How thawed leases go: per window no more than the share of their freeze's scope, and at least one of each service.
+//! How thawed leases go: per window no more than the share of their freeze's scope, and at least one of each service,
+//! with those of the service that fall at other nodes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::port::clock::MonoMs;
 
-use super::{LeaseId, Mark, SHARE_PERCENT, Scope, ServiceId, Totals, WINDOW_MS};
+use super::{COMPARE_MS, LeaseId, Mark, SHARE_PERCENT, Scope, ServiceId, Totals, WINDOW_MS};
 
 #[derive(Default)]
 pub(super) struct Pace {
@@ -51,7 +52,7 @@ impl Pace {
         let mut go = Vec::new();
         let services: Vec<_> = self.waiting.keys().copied().collect();
         for service in &services {
-            let is_first = !self.went.contains_key(service);
+            let is_first = !self.went.contains_key(service) && (totals.members)(*service).lost_elsewhere == 0;
             let first = self.waiting.get(service).and_then(|leases| leases.first().copied());
             if let Some(lease) = first.filter(|_| is_first) {
                 self.send(lease, *service, now, marks);
@@ -60,11 +61,13 @@ impl Pace {
         }
         let node_share = totals.leases * SHARE_PERCENT / 100;
         for service in services {
-            let service_share = ((totals.members)(service).all as usize * SHARE_PERCENT / 100).max(1);
+            let members = (totals.members)(service);
+            let service_share = (members.all as usize * SHARE_PERCENT / 100).max(1);
+            let elsewhere = members.lost_elsewhere as usize;
             let leases: Vec<_> = self.waiting.get(&service).into_iter().flatten().copied().collect();
             for lease in leases {
                 let of_node = self.node_went.len() < node_share;
-                let of_service = self.went.get(&service).map_or(0, VecDeque::len) < service_share;
+                let of_service = self.went.get(&service).map_or(0, VecDeque::len) + elsewhere < service_share;
                 if !of_node && !of_service {
                     break;
                 }
@@ -75,7 +78,7 @@ impl Pace {
                 }
             }
         }
-        self.next_at = self.soonest();
+        self.next_at = self.soonest(now);
         go
     }
 
@@ -100,11 +103,14 @@ impl Pace {
         });
     }
 
-    /// When something leaves the window that one of those waiting could follow.
-    fn soonest(&self) -> Option<MonoMs> {
-        let of_services = self.waiting.keys().filter_map(|service| self.went.get(service)?.front());
-        let of_node = self.node_went.front().filter(|_| !self.waiting.is_empty());
-        of_services.chain(of_node).min().map(|at| at + WINDOW_MS)
+    /// When something leaves the window that one of those waiting could follow. What fell elsewhere leaves it untold.
+    fn soonest(&self, now: MonoMs) -> Option<MonoMs> {
+        let of_services = self.waiting.keys().map(|service| match self.went.get(service).and_then(VecDeque::front) {
+            Some(at) => at + WINDOW_MS,
+            None => now + COMPARE_MS,
+        });
+        let of_node = self.node_went.front().filter(|_| !self.waiting.is_empty()).map(|at| at + WINDOW_MS);
+        of_services.chain(of_node).min()
     }
 }
 

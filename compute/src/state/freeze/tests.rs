@@ -29,6 +29,8 @@ struct Fleet {
     thresholds: BTreeMap<ServiceId, f64>,
     /// Suspects of each service that other nodes own, beside the leases here; they are healthy members.
     elsewhere: u32,
+    /// All suspects of each service, whoever owns them and whether or not their time is over.
+    suspects: u32,
     /// What each has lost at other nodes, and how much of it is not there any more.
     lost: (u32, u32),
     revisions: u64,
@@ -40,8 +42,8 @@ impl Fleet {
         let members =
             sizes.iter().enumerate().flat_map(|(service, size)| vec![ServiceId(service as u32); *size as usize]);
         let leases = members.enumerate().map(|(lease, service)| (LeaseId(lease as u32), (service, true)));
-        let (leases, thresholds) = (leases.collect(), BTreeMap::new());
-        Self { freezes: Freezes::new(ME), now: 1_000_000, leases, thresholds, elsewhere: 0, lost: (0, 0), revisions: 0 }
+        let (freezes, leases, thresholds) = (Freezes::new(ME), leases.collect(), BTreeMap::new());
+        Self { freezes, now: 1_000_000, leases, thresholds, elsewhere: 0, suspects: 0, lost: (0, 0), revisions: 0 }
     }
 
     /// So many services of two: no service of them is ever frozen.
@@ -67,6 +69,7 @@ impl Fleet {
                 all: of_it().count() as u32 + elsewhere + lost_elsewhere - gone_elsewhere,
                 healthy: of_it().filter(|(_, is_healthy)| *is_healthy).count() as u32 + elsewhere,
                 protect_threshold: thresholds.get(&service).copied().unwrap_or(0.0),
+                suspects: self.suspects,
                 suspects_elsewhere: elsewhere,
                 lost_elsewhere,
                 gone_elsewhere,
@@ -278,6 +281,22 @@ fn what_fell_elsewhere_is_a_loss_until_it_is_heard_or_replaced_or_long_ago() {
 }
 
 #[test]
+fn a_suspect_that_changes_hands_ends_no_freeze() {
+    for (suspects, goes_on) in [(3, true), (2, false)] {
+        let mut fleet = Fleet::new(&[2]);
+        fleet.elsewhere = 1;
+        assert_eq!(fleet.lapse([0, 1]), (vec![], vec![Word::Freeze { scope: of(0), lapsed: 3, of: 3 }]));
+        let freeze = fleet.show(of(0));
+        fleet.elsewhere = 0;
+        fleet.join(2, 0);
+        fleet.suspects = suspects;
+        fleet.pass(RESEND_MS);
+        let words = if goes_on { vec![] } else { vec![Word::Release { scope: of(0), freeze }] };
+        assert_eq!(fleet.look(), (vec![], words), "{suspects}");
+    }
+}
+
+#[test]
 fn what_others_suspect_counts_towards_the_threshold() {
     for (elsewhere, freezes) in [(2, false), (3, true)] {
         // Half of 12 may go, and not 7 of 13; 4 go here.
@@ -437,6 +456,20 @@ fn after_a_freeze_of_a_service_one_goes_a_window() {
     fleet.pass(WINDOW_MS);
     assert_eq!(fleet.look(), (vec![2], vec![]));
     assert!(fleet.leases.is_empty());
+}
+
+#[test]
+fn after_a_freeze_none_goes_within_a_window_of_one_that_fell_elsewhere() {
+    let mut fleet = Fleet::new(&[3]);
+    fleet.lapse(0..3);
+    fleet.show(of(0));
+    fleet.freezes.released(of(0));
+    fleet.lost = (1, 0);
+    assert_eq!(fleet.look(), (vec![], vec![]));
+    fleet.lost = (0, 0);
+    fleet.pass(COMPARE_MS);
+    assert_eq!(fleet.freezes.next_deadline(), Some(fleet.now));
+    assert_eq!(fleet.look(), (vec![0], vec![]));
 }
 
 #[test]

@@ -188,9 +188,11 @@ impl Loss {
         f64::from(healthy) < self.threshold * f64::from(self.all)
     }
 
-    /// Whether letting go of those that a freeze keeps, `held` of them healthy, would still be too many.
+    /// Whether letting go of those that a freeze keeps, `held` of them healthy, and of all other suspects would still be
+    /// too many.
     pub(super) fn is_mass_if(&self, members: Members, held: u32) -> bool {
-        let after = members.healthy.saturating_sub(held + members.suspects_elsewhere);
+        let going = members.suspects.max(held + members.suspects_elsewhere);
+        let after = members.healthy.saturating_sub(going);
         self.all >= MEMBERS_MIN && (after == 0 || self.is_below(after))
     }
 }

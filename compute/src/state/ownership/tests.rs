@@ -176,7 +176,8 @@ fn suspects_of_other_nodes_are_counted_while_they_are_healthy() {
     assert!(theirs.len() > 2 && theirs.len() < 13, "{}", theirs.len());
     let (instance, suspicion) = theirs[0];
     say(Op::Unhealthy { instance: instance.clone(), suspicion: *suspicion });
-    let counted =
-        |ownership: &Ownership| ownership.suspects_elsewhere(NodeIncarnation(1), &state, &key("b/i").service) as usize;
-    assert_eq!((counted(&ownership), counted(&Ownership::default())), (theirs.len() - 1, 0));
+    let counted = |ownership: &Ownership| ownership.suspects(NodeIncarnation(1), &state, &key("b/i").service);
+    let (all, elsewhere) = counted(&ownership);
+    assert_eq!((all as usize, elsewhere as usize), (of_b().count() - 1, theirs.len() - 1));
+    assert_eq!(counted(&Ownership::default()), (0, 0));
 }

@@ -9,7 +9,7 @@ mod watcher;
 pub(super) use people::operator;
 pub(super) use provider::{Provider, Trade};
 pub(super) use reader::reader;
-pub(super) use session::Streamer;
+pub(super) use session::{Habit, Streamer};
 pub(super) use watcher::watcher;
 
 use std::sync::Arc;

@@ -11,6 +11,8 @@ pub(super) struct Heard {
     pub(super) key: InstanceKey,
     /// The incarnation that said so.
     pub(super) node: NodeIncarnation,
+    /// The log was away for it.
+    pub(super) is_away: bool,
     /// When it was asked, and when it had answered.
     pub(super) began_ms: u64,
     pub(super) ended_ms: u64,

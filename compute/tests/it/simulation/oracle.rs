@@ -61,13 +61,21 @@ pub(super) struct Shown {
 
 impl Evidence<'_> {
     fn appended_ms(&self, decided: &Decided) -> u64 {
-        self.appended_ms.get(decided.entry.position.offset() as usize - 1).copied().unwrap_or(u64::MAX)
+        self.read_ms(decided.entry.position)
+    }
+
+    /// When the frame there was to be read.
+    fn read_ms(&self, position: Position) -> u64 {
+        self.appended_ms.get((position.offset() as usize).wrapping_sub(1)).copied().unwrap_or(u64::MAX)
     }
 }
 
 /// Everything that is wrong with a run.
 pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<String> {
     let mut wrong = evidence.told.wrong.clone();
+    wrong.extend(leases::check(evidence));
+    wrong.extend(mass::check(evidence));
+    wrong.extend(writes::check(evidence));
     let truth = match Truth::of(evidence.decided, evidence.landed) {
         Ok(truth) => truth,
         Err(broken) => {
@@ -76,10 +84,7 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<String> {
         }
     };
     wrong.extend(landing::check(evidence, &truth));
-    wrong.extend(leases::check(evidence));
-    wrong.extend(mass::check(evidence));
     wrong.extend(dead::check(evidence, &truth));
-    wrong.extend(writes::check(evidence));
     wrong.extend(reads::check(evidence, &truth));
     wrong.extend(watches::check(evidence, &truth));
     wrong.extend(quiet::check(evidence, &truth));

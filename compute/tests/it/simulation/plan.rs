@@ -1,7 +1,7 @@
 //! What a seed comes to: who there is, what goes wrong, and when. Not all that can go wrong does in each run, for two
 //! faults may hide a third.
 
-use super::clients::Trade;
+use super::clients::{Habit, Trade};
 use super::sim::Sim;
 
 /// Something that goes wrong, and for how long.
@@ -60,7 +60,7 @@ pub(super) struct Plan {
     pub(super) faults_ms: u64,
     pub(super) troubles: Vec<Trouble>,
     pub(super) trades: Vec<Trade>,
-    pub(super) streamers: usize,
+    pub(super) habits: Vec<Habit>,
     pub(super) has_operator: bool,
 }
 
@@ -76,6 +76,13 @@ pub(super) enum Theme {
     MassLoss,
     /// Providers that come back in the moment in which they are removed.
     Comebacks,
+    /// Clients that go to another node while what they said at the first is still on its way.
+    Moves,
+}
+
+impl Theme {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Anything, Self::Landing, Self::Witnesses, Self::MassLoss, Self::Comebacks, Self::Moves];
 }
 
 impl Plan {
@@ -88,6 +95,7 @@ impl Plan {
                 vec![Kind::Kill, Kind::Stall, Kind::CutFromLog, Kind::SlowStore, Kind::StoreFaults, Kind::StoreFaults]
             }
             Theme::Comebacks => vec![Kind::SlowWrites, Kind::SlowWrites, Kind::SlowReads, Kind::LogFaults],
+            Theme::Moves => vec![Kind::SlowWrites, Kind::SlowWrites, Kind::SlowReads, Kind::LogFaults, Kind::Stall],
             Theme::Witnesses => vec![Kind::Stall, Kind::SlowReads, Kind::Cut, Kind::PeersLost, Kind::SlowWrites],
         };
         let troubles = if kinds.is_empty() { 0 } else { sim.between(1, 7) };
@@ -108,24 +116,38 @@ impl Plan {
         };
         let trades = (0..sim.between(3, 6)).map(|_| match theme {
             Theme::Comebacks => Trade { falls_silent: 25, comes_back: true, ..Self::trade(sim, all_die_ms) },
+            Theme::Moves => Trade { changes: 50, patience_ms: 200, ..Self::trade(sim, all_die_ms) },
             _ => Self::trade(sim, all_die_ms),
         });
         let trades = trades.collect();
-        let streamers = if all_die_ms.is_some() { 0 } else { sim.below(3) as usize };
-        Self { nodes, services, faults_ms, troubles, trades, streamers, has_operator: sim.percent(50) }
+        let streamers = match theme {
+            _ if all_die_ms.is_some() => 0,
+            Theme::Moves => sim.between(2, 4),
+            _ => sim.below(3),
+        };
+        let habits = (0..streamers).map(|_| Self::habit(sim, theme)).collect();
+        Self { nodes, services, faults_ms, troubles, trades, habits, has_operator: sim.percent(50) }
+    }
+
+    fn habit(sim: &Sim, theme: Theme) -> Habit {
+        let grace_ms = sim.between(1_000, 2_500);
+        let (longest_ms, roams) = if theme == Theme::Moves { (4_000, 70) } else { (9_000, 0) };
+        Habit { grace_ms, longest_ms, roams, dies: 15 }
     }
 
     fn trade(sim: &Sim, all_die_ms: Option<u64>) -> Trade {
         let is_steady = all_die_ms.is_some() || sim.percent(50);
         let odds = |percent: u64| if is_steady { 0 } else { sim.below(percent) };
+        let ttl_ms = sim.between(1_500, 3_000);
         Trade {
-            ttl_ms: sim.between(1_500, 3_000),
+            ttl_ms,
             remove_after_ms: sim.between(1_000, 2_000),
             falls_silent: odds(12),
             comes_back: false,
             leaves: odds(12),
             changes: odds(12),
             dies_ms: all_die_ms.map(|at| at + sim.below(300)),
+            patience_ms: ttl_ms / 2,
         }
     }
 }

@@ -48,6 +48,16 @@ fn a_mass_loss_that_is_not_held_back_is_found() {
 }
 
 #[test]
+fn words_of_a_session_that_has_moved_on_are_found() {
+    finds_without(Rule::Epoch, Theme::Moves, &["leases"]);
+}
+
+#[test]
+fn a_write_whose_base_is_not_checked_is_found() {
+    finds_without(Rule::Base, Theme::Moves, &["writes"]);
+}
+
+#[test]
 fn an_unchecked_landing_epoch_is_found() {
     finds("landing epoch", Theme::Landing, &["landing"], |setup| {
         Setup { store: broken::epoch_unchecked, ..setup }.run()

@@ -16,6 +16,7 @@ use super::oracle::{Evidence, KEPT_MS_MAX, Shown, judge};
 use super::plan::{Plan, Theme};
 use super::ports::Database;
 use super::sim::Sim;
+use super::storm::FRAMES_MAX;
 use crate::world::{key, service};
 
 /// What a run came to.
@@ -43,6 +44,13 @@ impl Counts {
     }
 }
 
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { frames, troubles, answers, landings } = self;
+        write!(f, "{frames} frames, {troubles} faults, {answers} answers to clients, {landings} landings")
+    }
+}
+
 /// How a run is looked at, and what is wrong with it on purpose.
 #[derive(Clone, Copy)]
 pub(super) struct Setup {
@@ -50,20 +58,23 @@ pub(super) struct Setup {
     pub(super) theme: Theme,
     /// Tells everything in words.
     pub(super) is_told: bool,
+    /// With more it is a storm, and ends.
+    pub(super) frames_max: u64,
     /// What reaches the rows: the store itself, or one with a bug.
     pub(super) store: fn(Arc<MemoryStore>) -> Arc<dyn PresenceStore>,
 }
 
 impl Setup {
     pub(super) fn of(seed: u64) -> Self {
-        let theme = match seed % 8 {
-            0..4 => Theme::Anything,
-            4 => Theme::Comebacks,
-            5 => Theme::Landing,
-            6 => Theme::Witnesses,
+        let theme = match seed % 10 {
+            0..5 => Theme::Anything,
+            5 => Theme::Comebacks,
+            6 => Theme::Landing,
+            7 => Theme::Witnesses,
+            8 => Theme::Moves,
             _ => Theme::MassLoss,
         };
-        Self { seed, theme, is_told: false, store: |store| store }
+        Self { seed, theme, is_told: false, frames_max: FRAMES_MAX, store: |store| store }
     }
 
     /// The same setup gives the same report.
@@ -73,7 +84,7 @@ impl Setup {
     }
 
     async fn go(self) -> Report {
-        let sim = Sim::new(self.seed, self.is_told);
+        let sim = Sim::new(self.seed, self.is_told, self.frames_max);
         let plan = Plan::of(&sim, self.theme);
         sim.tell(|| format!("{plan:#?}"));
         let world = World::new(sim.clone(), Database::new(self.store));
@@ -88,20 +99,24 @@ impl Setup {
         let services: Vec<_> = (0..plan.services).map(|at| service(&format!("s{at}"))).collect();
         let clients = hire(&plan, &client, &services);
         drop(client);
-        faults::run(world.clone(), seats.clone(), plan.clone()).await;
-        faults::heal(&world, &seats);
-        let healed_ms = sim.now_ms();
-        phase.change(|phase| *phase = Phase::Healing);
-        sim.note("healed", 0, 0);
-        sim.pause(KEPT_MS_MAX + 500).await;
-        phase.change(|phase| *phase = Phase::Over);
-        let over_ms = sim.now_ms();
-        sim.pause(500).await;
-        phase.change(|phase| *phase = Phase::Closed);
+        let ended = tokio::select! {
+            biased;
+            storm = sim.storm().broke() => Err(storm),
+            ended = course(&world, &seats, &plan, &phase) => Ok(ended),
+        };
         for client in clients {
-            client.await.expect("a client does not panic");
+            match &ended {
+                Ok(_) => client.await.expect("a client does not panic"),
+                Err(_) => drop(cut(client).await),
+            }
         }
-        let shown: Vec<_> = seats.iter().map(|seat| (seat.name.clone(), show(seat, &services))).collect();
+        // Of one that broke off is judged what had been by then.
+        let Ended { healed_ms, over_ms } = ended.as_ref().copied().unwrap_or_default();
+        if let Err(storm) = ended {
+            world.ledger.wrong(storm);
+        }
+        let show = |seat: &Seat| (seat.name.clone(), if over_ms > 0 { show(seat, &services) } else { Vec::new() });
+        let shown: Vec<_> = seats.iter().map(show).collect();
         let (decided, mut wrong) = world.ledger.close();
         let (appended_ms, landed) = (world.topic.appended_ms(), world.database.landed());
         let seats = Arc::into_inner(seats).expect("nobody else looks after them");
@@ -116,6 +131,34 @@ impl Setup {
         let counts = Counts { frames: decided.len(), troubles: plan.troubles.len(), answers, landings: landed.len() };
         Report { hash: sim.hash(), wrong, counts }
     }
+}
+
+/// When nothing went wrong any more, and when nobody wrote any more; 0 of a run that broke off.
+#[derive(Clone, Copy, Default)]
+struct Ended {
+    healed_ms: u64,
+    over_ms: u64,
+}
+
+/// Faults, healing, and quiet.
+async fn course(world: &Arc<World>, seats: &Arc<Vec<Seat>>, plan: &Plan, phase: &Level<Phase>) -> Ended {
+    let sim = &world.sim;
+    faults::run(world.clone(), seats.clone(), plan.clone()).await;
+    faults::heal(world, seats);
+    let healed_ms = sim.now_ms();
+    phase.change(|phase| *phase = Phase::Healing);
+    sim.note("healed", 0, 0);
+    sim.pause(KEPT_MS_MAX + 500).await;
+    phase.change(|phase| *phase = Phase::Over);
+    let over_ms = sim.now_ms();
+    sim.pause(500).await;
+    phase.change(|phase| *phase = Phase::Closed);
+    Ended { healed_ms, over_ms }
+}
+
+async fn cut(client: JoinHandle<()>) -> Result<(), tokio::task::JoinError> {
+    client.abort();
+    client.await
 }
 
 fn show(seat: &Seat, services: &[ServiceKey]) -> Vec<Shown> {
@@ -136,10 +179,9 @@ fn hire(plan: &Plan, client: &Client, services: &[ServiceKey]) -> Vec<JoinHandle
         keys.push(key.clone());
         clients.push(tokio::spawn(Provider::new(client.apart(), key, *trade).run()));
     }
-    for number in 0..plan.streamers {
+    for (number, habit) in plan.habits.iter().enumerate() {
         let key = key(&at(number), &format!("t{number}"));
-        let grace_ms = client.sim.between(1_000, 2_500) as u32;
-        clients.push(tokio::spawn(Streamer { client: client.apart(), key, grace_ms, dies: 15 }.run()));
+        clients.push(tokio::spawn(Streamer { client: client.apart(), key, habit: *habit }.run()));
     }
     if plan.has_operator {
         clients.push(tokio::spawn(operator(client.apart(), keys)));

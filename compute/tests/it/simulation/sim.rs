@@ -11,6 +11,8 @@ use compute::port::clock::SystemClock;
 use compute::port::{Chance, Clock};
 use compute::testing::SeededChance;
 
+use super::storm::Storm;
+
 #[derive(Clone)]
 pub(super) struct Sim {
     /// Of a runtime whose time is paused: it moves to the next timer when nobody has anything to do.
@@ -20,12 +22,13 @@ pub(super) struct Sim {
     trace: Arc<AtomicU64>,
     /// Says it in words, too, for whoever looks at one schedule.
     is_told: bool,
+    storm: Arc<Storm>,
 }
 
 impl Sim {
-    pub(super) fn new(seed: u64, is_told: bool) -> Self {
+    pub(super) fn new(seed: u64, is_told: bool, frames_max: u64) -> Self {
         let (clock, dice) = (SystemClock::new(), SeededChance::new(seed));
-        Self { clock, dice, trace: Arc::default(), is_told }
+        Self { clock, dice, trace: Arc::default(), is_told, storm: Arc::new(Storm::new(frames_max)) }
     }
 
     /// The true time, which nobody in the run is shown.
@@ -51,6 +54,7 @@ impl Sim {
     }
 
     pub(super) async fn pause(&self, ms: u64) {
+        self.storm.step();
         tokio::time::sleep(Duration::from_millis(ms)).await;
     }
 
@@ -70,6 +74,11 @@ impl Sim {
             let now = self.now_us();
             println!("{:>6}.{:03} {}", now / 1_000, now % 1_000, line());
         }
+    }
+
+    /// What bounds this run.
+    pub(super) fn storm(&self) -> &Arc<Storm> {
+        &self.storm
     }
 
     /// The hash of all that happened.

@@ -21,6 +21,8 @@ pub(in crate::simulation) struct Trade {
     pub(in crate::simulation) changes: u64,
     /// It dies at this time at the latest.
     pub(in crate::simulation) dies_ms: Option<u64>,
+    /// So long it waits until it asks another node to register it.
+    pub(in crate::simulation) patience_ms: u64,
 }
 
 /// One that renews a TTL lease.
@@ -143,7 +145,7 @@ impl Provider {
             let instance = self.key.clone();
             let provider = Box::new(provider.clone());
             let command = Command::Register { instance, provider, epoch: None, generation: None };
-            let patience = if ack == Ack::Store { 6_000 } else { self.trade.ttl_ms / 2 };
+            let patience = if ack == Ack::Store { 6_000 } else { self.trade.patience_ms };
             let asked = self.client.ask(self.seat, patience, |registry| async move {
                 registry.submit_one(&somebody(), ack, command).await
             });
@@ -198,7 +200,8 @@ impl Provider {
 
     fn heard<T>(&self, answered: &Answered<T>) {
         let Answered { node, began_ms, ended_ms, .. } = *answered;
-        let heard = Heard { key: self.key.clone(), node, began_ms, ended_ms };
+        let is_away = answered.live.registry.status().log_away_ms.is_some();
+        let heard = Heard { key: self.key.clone(), node, is_away, began_ms, ended_ms };
         self.client.history.told().heard.push(heard);
     }
 

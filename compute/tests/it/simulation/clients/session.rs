@@ -8,13 +8,23 @@ use super::provider::people_of;
 use super::{Answered, Client, Failed, Live, Phase};
 use crate::world::somebody;
 
+/// How a client with a session lives.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::simulation) struct Habit {
+    pub(in crate::simulation) grace_ms: u64,
+    /// No stream is kept longer.
+    pub(in crate::simulation) longest_ms: u64,
+    /// Of 100 streams so many are the last,
+    pub(in crate::simulation) dies: u64,
+    /// and so many are followed by a time without one, until about when the session's instance is a suspect or falls.
+    pub(in crate::simulation) roams: u64,
+}
+
 /// A client with a session: its leases live while one of its streams does. It goes to another node when one is lost.
 pub(in crate::simulation) struct Streamer {
     pub(in crate::simulation) client: Client,
     pub(in crate::simulation) key: InstanceKey,
-    pub(in crate::simulation) grace_ms: u32,
-    /// Of 100 streams so many are the last.
-    pub(in crate::simulation) dies: u64,
+    pub(in crate::simulation) habit: Habit,
 }
 
 impl Streamer {
@@ -30,6 +40,7 @@ impl Streamer {
                     if self.hold(stream, is_registered).await {
                         return;
                     }
+                    self.roam().await;
                 }
                 Err(Failed::Refused(Error::NotFound { what: What::Session, .. })) => session = None,
                 Err(failed) => {
@@ -41,15 +52,25 @@ impl Streamer {
     }
 
     async fn attach(&self, seat: usize, session: Option<SessionId>) -> Result<Answered<Attached>, Failed> {
-        let grace_ms = self.grace_ms;
+        let grace_ms = self.habit.grace_ms;
         self.client
-            .ask(seat, u64::from(grace_ms) / 3, |registry| async move {
+            .ask(seat, grace_ms / 3, |registry| async move {
                 match session {
                     Some(session) => registry.resume_session(&somebody(), session).await,
-                    None => registry.open_session(&somebody(), grace_ms, "streamer").await,
+                    None => registry.open_session(&somebody(), grace_ms as u32, "streamer").await,
                 }
             })
             .await
+    }
+
+    /// Is without a stream for a while, perhaps.
+    async fn roam(&self) {
+        let sim = &self.client.sim;
+        if self.client.phase() < Phase::Healing && sim.percent(self.habit.roams) {
+            let suspect_ms = self.habit.grace_ms / 3 * 2;
+            let rest_ms = sim.between(suspect_ms - 300, self.habit.grace_ms + 300);
+            self.client.rest(rest_ms, Phase::Healing).await;
+        }
     }
 
     /// Says on its stream who it is: a heartbeat where that is known.
@@ -85,7 +106,7 @@ impl Streamer {
             told.held.len() - 1
         };
         // One whose register came to nothing tries it again on a new stream.
-        let for_ms = if is_registered { sim.between(1_000, 9_000) } else { 100 };
+        let for_ms = if is_registered { sim.between(1_000, self.habit.longest_ms) } else { 100 };
         let until_ms = sim.now_ms() + for_ms;
         let mut is_over = false;
         // Its pings tell it that the node is dead, or stands still.
@@ -98,7 +119,7 @@ impl Streamer {
             }
             silent = if life.is_still() { silent + 1 } else { 0 };
         }
-        let dies = !is_over && self.client.phase() < Phase::Healing && sim.percent(self.dies);
+        let dies = !is_over && self.client.phase() < Phase::Healing && sim.percent(self.habit.dies);
         if !is_over {
             self.client.history.told().held[at].ended_ms = Some(sim.now_ms());
         }

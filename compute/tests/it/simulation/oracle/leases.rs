@@ -2,10 +2,13 @@
 //!
 //! What a node has heard, and has acknowledged, binds all of them as long as the log does not say that this node is
 //! gone; a node that is gone takes along what it had not said, and honest clients have told another by then.
+//!
+//! A suspect whom a node has heard while the log was away for it is answered at once, and the refute follows when the
+//! log is back. What is said of it on the suspicion that stood by then may come first: it was silent for long.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use compute::model::{InstanceKey, NodeIncarnation, Op};
+use compute::model::{InstanceKey, NodeIncarnation, Op, Revision};
 
 use super::Evidence;
 
@@ -21,7 +24,10 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<String> {
         let at_ms = evidence.appended_ms(decided);
         let changes = decided.entry.frame.changes.iter().zip(&decided.verdicts);
         for (change, _) in changes.filter(|(_, verdict)| verdict.is_applied()) {
-            let case = |key, span_ms, since_ms| Case { evidence, gone: &gone, key, at_ms, span_ms, since_ms };
+            let case = |key, suspicion: &Revision, span_ms, since_ms| {
+                let suspected_ms = evidence.read_ms(suspicion.position());
+                Case { evidence, gone: &gone, key, at_ms, suspected_ms, span_ms, since_ms }
+            };
             match &change.op {
                 Op::Gone { node } => drop(gone.insert(*node)),
                 Op::Register { instance, provider, .. } => {
@@ -31,14 +37,14 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<String> {
                     };
                     spans.insert(instance, span_ms);
                 }
-                Op::Unhealthy { instance, .. } => {
+                Op::Unhealthy { instance, suspicion } => {
                     let span_ms = spans.get(instance).copied().unwrap_or_default();
-                    wrong.extend(case(instance, span_ms, 0).why("became unhealthy"));
+                    wrong.extend(case(instance, suspicion, span_ms, 0).why("became unhealthy"));
                     unhealthy_ms.insert(instance, at_ms);
                 }
-                Op::Expire { instance, .. } => {
+                Op::Expire { instance, suspicion } => {
                     let since_ms = unhealthy_ms.get(instance).copied().unwrap_or_default();
-                    wrong.extend(case(instance, u64::MAX, since_ms).why("was removed"));
+                    wrong.extend(case(instance, suspicion, u64::MAX, since_ms).why("was removed"));
                 }
                 _ => {}
             }
@@ -53,8 +59,15 @@ struct Case<'a> {
     key: &'a InstanceKey,
     /// When the word was appended.
     at_ms: u64,
-    /// Heard within this time before that, and later than this, it lives. A suspicion comes at two thirds of the TTL,
-    /// and way through the log may make a heartbeat seem older than it.
+    /// When the suspicion was that it rests on.
+    suspected_ms: u64,
+    /// Heard within two thirds of this before that, and later than this, it lives.
+    ///
+    /// That is all that is promised of a single heartbeat which came to another node than the owner. The suspicion is
+    /// said two thirds of the TTL after the last one that the owner knew, and takes a time to be read there; meanwhile
+    /// it says how old that heartbeat was, and one that came less than this time behind it seems older and does not
+    /// refute. Nobody is unhealthy before a whole TTL, nor before that reading, so at least two thirds are left. A
+    /// client that renews at the intervals of the contract is heard again in them, and then by whoever has read it.
     span_ms: u64,
     since_ms: u64,
 }
@@ -66,6 +79,7 @@ impl Case<'_> {
             let young = (self.span_ms / 3).saturating_mul(2).saturating_sub(TOLERANCE_MS);
             heard.key == **key
                 && !self.gone.contains(&heard.node)
+                && !(heard.is_away && heard.began_ms > self.suspected_ms)
                 && heard.ended_ms < *at_ms
                 && heard.began_ms > self.since_ms
                 && at_ms - heard.began_ms < young

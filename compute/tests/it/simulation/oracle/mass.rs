@@ -1,29 +1,31 @@
-//! No service of three or more loses all of them within a window, who were all suspects when the first of them fell.
+//! No service of three or more loses all of them within a window, however many nodes own them.
 //!
-//! Those who fall one after the other, each before the next is a suspect, and at several nodes, are not held back.
+//! What a freeze has held and has let go is not counted: that "never trips another freeze", and goes one by one.
 
 use std::collections::BTreeMap;
 
-use compute::model::{InstanceKey, Op, ServiceKey};
+use compute::model::{FreezeScope, InstanceKey, Op, ServiceKey, SessionId};
 
 use super::Evidence;
 
 /// The window is 10 s on each node's clock, from when it looked.
 const WINDOW_MS: u64 = 9_000;
 const MEMBERS_MIN: usize = 3;
-/// A node may decide on what it had read some time ago.
-const LAG_MS: u64 = 300;
 
 #[derive(Default)]
 struct Service<'a> {
     members: BTreeMap<&'a InstanceKey, Member>,
-    expired: Vec<Member>,
+    /// The same of those that are not there any more, unless they or others came in their places.
+    expired: BTreeMap<&'a InstanceKey, u64>,
 }
 
-/// When it was suspected, and when it became unhealthy; 0: it is not.
 #[derive(Clone, Copy, Default)]
 struct Member {
-    suspected_ms: u64,
+    session: Option<SessionId>,
+    is_suspect: bool,
+    /// It was a suspect when a freeze ended.
+    is_thawed: bool,
+    /// When it became unhealthy; 0: it is not.
     fell_ms: u64,
 }
 
@@ -34,13 +36,22 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<String> {
         let at_ms = evidence.appended_ms(decided);
         let changes = decided.entry.frame.changes.iter().zip(&decided.verdicts);
         for (change, _) in changes.filter(|(_, verdict)| verdict.is_applied()) {
+            if let Op::Release { scope, .. } = &change.op {
+                let is_over = |service: &ServiceKey| !matches!(scope, FreezeScope::Service(only) if only != service);
+                services.iter_mut().filter(|(service, _)| is_over(service)).for_each(|(_, service)| service.thaw());
+            }
+            if let Op::AttachSession { session, .. } = &change.op {
+                let members = services.values_mut().flat_map(|service| service.members.values_mut());
+                members.filter(|member| member.session == Some(*session)).for_each(Member::rise);
+            }
             let Some(key) = named(&change.op) else { continue };
             let service = services.entry(&key.service).or_default();
             match &change.op {
-                Op::Register { .. } | Op::Refute { .. } => drop(service.members.insert(key, Member::default())),
+                Op::Register { provider, .. } => service.joined(key, provider.lease().session()),
+                Op::Refute { .. } => service.members.entry(key).or_default().rise(),
                 Op::Deregister { .. } => drop(service.members.remove(key)),
-                Op::Expire { .. } => service.expired.extend(service.members.remove(key)),
-                Op::Suspect { .. } => service.members.entry(key).or_default().suspected_ms = at_ms,
+                Op::Expire { .. } => service.expire(key),
+                Op::Suspect { .. } => service.members.entry(key).or_default().is_suspect = true,
                 _ => {
                     service.members.entry(key).or_default().fell_ms = at_ms;
                     wrong.extend(service.lost(at_ms).map(|lost| {
@@ -65,14 +76,37 @@ fn named(op: &Op) -> Option<&InstanceKey> {
     }
 }
 
-impl Service<'_> {
+impl Member {
+    /// It was heard.
+    fn rise(&mut self) {
+        *self = Self { session: self.session, ..Self::default() };
+    }
+}
+
+impl<'a> Service<'a> {
+    fn joined(&mut self, key: &'a InstanceKey, session: Option<SessionId>) {
+        let is_new = self.members.insert(key, Member { session, ..Member::default() }).is_none();
+        if is_new && self.expired.remove(key).is_none() {
+            let oldest = self.expired.iter().min_by_key(|(_, fell_ms)| **fell_ms).map(|(key, _)| *key);
+            oldest.and_then(|oldest| self.expired.remove(oldest));
+        }
+    }
+
+    fn expire(&mut self, key: &'a InstanceKey) {
+        let counted = self.members.remove(key).filter(|member| !member.is_thawed);
+        self.expired.extend(counted.map(|member| (key, member.fell_ms)));
+    }
+
+    fn thaw(&mut self) {
+        self.members.values_mut().for_each(|member| member.is_thawed |= member.is_suspect);
+    }
+
     /// How many it has lost, if that is all of them in one window.
     fn lost(&self, now_ms: u64) -> Option<usize> {
-        let is_new = |member: &&Member| member.fell_ms > 0 && member.fell_ms + WINDOW_MS > now_ms;
-        let lost: Vec<_> = self.expired.iter().chain(self.members.values()).filter(is_new).collect();
-        let is_all = self.members.values().filter(is_new).count() == self.members.len();
-        let first_ms = lost.iter().map(|member| member.fell_ms).min()?;
-        let were_suspects = lost.iter().all(|member| member.suspected_ms + LAG_MS <= first_ms);
-        (is_all && lost.len() >= MEMBERS_MIN && were_suspects).then_some(lost.len())
+        let is_new = |fell_ms: u64| fell_ms > 0 && fell_ms + WINDOW_MS > now_ms;
+        let is_all = self.members.values().all(|member| is_new(member.fell_ms));
+        let counted = self.members.values().filter(|member| !member.is_thawed).map(|member| member.fell_ms);
+        let lost = counted.chain(self.expired.values().copied()).filter(|fell_ms| is_new(*fell_ms)).count();
+        (is_all && lost >= MEMBERS_MIN).then_some(lost)
     }
 }

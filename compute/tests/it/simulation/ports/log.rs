@@ -23,6 +23,7 @@ impl Topic {
 
     async fn append(&self, way: &Way, frame: Arc<Frame>) -> Result<Position, AppendError> {
         let position = self.memory.append(frame.clone()).await?;
+        way.sim.storm().frame(frame.changes.len());
         self.appended.change(|appended| appended.push(way.sim.now_ms()));
         way.sim.note("append", &way.life.name, position.offset());
         way.sim.tell(|| frame.changes.iter().map(|c| format!("\n             {:?}", c)).collect());
