@@ -16,6 +16,7 @@ mod lost_log;
 mod power_loss;
 mod process;
 mod secure;
+mod stale;
 mod stream;
 mod transfer;
 mod unread_log;
