@@ -81,8 +81,9 @@ impl Row {
         }
         let converged = self.converged_s.map_or_else(|| "never".to_owned(), |seconds| format!("{seconds:.1}"));
         let Counted { no_read_s, no_write_s, no_renewal_s, .. } = self.counted;
-        let _ =
-            write!(line, " | {no_read_s:.1} | {no_write_s:.1} | {no_renewal_s:.1} | {converged} | {:.0}", self.seconds);
+        let lasted = self.counted.judged.lasted.as_secs_f64();
+        let _ = write!(line, " | {no_read_s:.1} | {no_write_s:.1} | {no_renewal_s:.1} | {lasted:.1} | {converged}");
+        let _ = write!(line, " | {:.0}", self.seconds);
         line
     }
 
@@ -105,7 +106,7 @@ impl Table {
         for wrong in Wrong::ALL {
             let _ = write!(head, " | {}", name(wrong));
         }
-        head + " | no read s | no write s | no renewal s | converged s | all s"
+        head + " | no read s | no write s | no renewal s | lasted s | converged s | all s"
     }
 
     pub fn text(&self) -> String {
