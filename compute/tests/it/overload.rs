@@ -109,6 +109,35 @@ async fn renewals_do_not_wait_behind_new_work() {
     }
 }
 
+/// A provider that gave up on this node says more to another: what it said here before that must not come behind.
+#[tokio::test]
+async fn who_gave_up_while_a_frame_was_under_way_is_not_decided_any_more() {
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    let (early, late) = (key("orders", "a"), key("orders", "b"));
+    must(&registry, register(&late, provider(80, Lease::DEFAULT))).await;
+    world.log.stall(Stall::Append);
+    let ask_in_turn = |key, port| {
+        let (registry, command) = (registry.clone(), register(key, provider(port, Lease::DEFAULT)));
+        tokio::spawn(async move { registry.submit_one(&somebody(), Ack::Log, command).await })
+    };
+    let under_way = ask_in_turn(&early, 80);
+    world.settle().await;
+    let given_up = ask_in_turn(&late, 81);
+    world.settle().await;
+    let patient = ask_in_turn(&key("orders", "c"), 80);
+    world.settle().await;
+    given_up.abort();
+    assert!(given_up.await.is_err_and(|ended| ended.is_cancelled()), "it was waiting still");
+    world.log.release(Stall::Append);
+    world.drive(under_way).await.expect("it ran").expect("accepted");
+    world.drive(patient).await.expect("it ran").expect("accepted");
+    let view = registry.view(&service("orders"));
+    assert_eq!(view.get(&late.id).map(|there| there.provider.port()), Some(80));
+    assert_eq!(view.instances.len(), 3);
+}
+
 #[tokio::test]
 async fn a_node_that_drains_takes_goodbyes() {
     let world = World::new();

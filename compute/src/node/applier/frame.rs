@@ -152,6 +152,10 @@ impl Applier {
             }
             Item::Command { ticket, command, tries, is_sure } => (ticket, command, tries, is_sure),
         };
+        // Who gave up on this node says it again to another, and newer words after it: this one must not come behind them.
+        if matches!(command, Command::Register { .. }) && !self.calls.is_waiting(ticket) {
+            return self.calls.answer(ticket, Err(Error::OutcomeUnknown));
+        }
         let Some(author) = self.calls.caller(ticket).map(|caller| caller.author.clone()) else { return };
         let by = Deciding { node: self.me, author: &author, now_ms: self.clock.wall_ms() };
         match self.state.decide(&command, by) {

@@ -79,7 +79,7 @@ impl Applier {
     fn retry(&mut self, item: Item) {
         let Item::Command { ticket, tries, .. } = &item else { return };
         if !self.calls.is_waiting(*ticket) {
-            return;
+            return self.calls.answer(*ticket, Err(Error::OutcomeUnknown));
         }
         if *tries > TRIES_MAX {
             let busy = "it changes faster than this request could be decided; try again";
