@@ -70,6 +70,8 @@ pub enum LeaseEvent {
     },
     Unhealthy {
         key: InstanceKey,
+        /// The node that says so.
+        by: NodeIncarnation,
     },
     SessionAttached {
         session: SessionId,

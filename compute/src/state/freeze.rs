@@ -246,6 +246,11 @@ impl Freezes {
         self.marks.get(&lease).is_some_and(|mark| mark.thawed.is_some() || self.is_kept(lease, mark.service))
     }
 
+    /// It is among what was lost within the window.
+    pub fn is_counted(&self, lease: LeaseId) -> bool {
+        self.marks.get(&lease).is_some_and(|mark| mark.counted.is_some())
+    }
+
     /// A freeze of this service stands, or what it has lost counts.
     pub fn knows(&self, service: ServiceId) -> bool {
         self.standing.contains_key(&Scope::Service(service)) || self.window.knows(service)

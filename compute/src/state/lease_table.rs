@@ -314,6 +314,11 @@ impl LeaseTable {
         self.slots.find(key).is_some()
     }
 
+    /// Whether it is among what this node's leases have lost within the window.
+    pub fn is_counted(&self, key: &InstanceKey) -> bool {
+        self.slots.find(key).is_some_and(|lease| self.freezes.is_counted(lease))
+    }
+
     fn find(&self, key: &InstanceKey, generation: Revision) -> Option<LeaseId> {
         self.slots.find(key).filter(|lease| self.slots.get(*lease).generation == generation)
     }

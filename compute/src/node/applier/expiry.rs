@@ -182,7 +182,7 @@ impl Expiry {
                     self.checks.tell(CheckEvent::Cleared { key: key.clone() });
                 }
             }
-            LeaseEvent::Unhealthy { key } => self.table.unhealthy(key, now),
+            LeaseEvent::Unhealthy { key, .. } => self.table.unhealthy(key, now),
             LeaseEvent::SessionAttached { session, epoch, node, grace_ms } => {
                 self.table.session_attached(*session, *epoch, *grace_ms, *node == self.me, now);
                 link.session_moved(*session, *epoch);
@@ -199,14 +199,13 @@ impl Expiry {
             return;
         }
         match event {
-            LeaseEvent::Unhealthy { key } => {
-                let fallen = state.instance(key);
-                let is_mine = |i: &Arc<Instance>| self.ownership.answers_for(self.me, state, &key.service, i);
-                if fallen.is_some_and(|instance| !is_mine(instance)) {
-                    self.elsewhere.fell(key, now);
-                }
+            // Not by who owns it now: a lease that is changing hands would be counted by neither.
+            LeaseEvent::Unhealthy { key, by } if *by != self.me && !self.table.is_counted(key) => {
+                self.elsewhere.fell(key, now);
             }
             LeaseEvent::Began { key, .. } => self.elsewhere.began(key),
+            // Of one that is gone the suspicion is cleared too, and nobody has heard it.
+            LeaseEvent::Cleared { key, .. } if state.instance(key).is_none() => {}
             LeaseEvent::Heard { key, .. } | LeaseEvent::Cleared { key, .. } => self.elsewhere.rose(key),
             LeaseEvent::Ended { key, .. } => self.elsewhere.ended(key),
             _ => {}

@@ -514,11 +514,11 @@ impl Applier {
         }
     }
 
-    /// The last word of a node that goes by itself.
+    /// The last word of a node that goes by itself. While the log is away nobody can be told: its silence will say it.
     pub(super) fn farewell(&self) -> Option<Item> {
         let is_member = self.state.member(self.me).is_some();
         let farewell = Item::Own { op: Op::Gone { node: self.me }, author: self.own("node") };
-        (self.company.is_some() && is_member).then_some(farewell)
+        (self.company.is_some() && is_member && self.away.is_none()).then_some(farewell)
     }
 }
 

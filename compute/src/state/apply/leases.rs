@@ -100,7 +100,7 @@ impl Applying<'_> {
         self.check_barrier(&standing)?;
         let health = Health { reason: Some(standing.cause.reason()), since_ms: self.time_ms };
         self.put(key, Instance { health, revision: self.revision, ..instance.as_ref().clone() });
-        self.tell(LeaseEvent::Unhealthy { key: key.clone() });
+        self.tell(LeaseEvent::Unhealthy { key: key.clone(), by: self.node });
         Ok(())
     }
 

@@ -136,6 +136,19 @@ async fn who_is_cut_off_from_the_log_alone_tells_everybody_what_it_hears() {
     a.thaw();
 }
 
+/// Nobody can be told that it goes, and it need not be: the others notice its silence.
+#[tokio::test]
+async fn who_is_told_to_stop_while_the_log_is_away_stops() {
+    let (company, [a, _b, c]) = Company::three().await;
+    a.log.stall(Stall::Append);
+    c.log.set_away(true);
+    // Until both have noticed: an append is under way at the one, and none at the other.
+    company.world.pass(4_000).await;
+    for seat in [a, c] {
+        company.world.drive(seat.node.stop()).await;
+    }
+}
+
 /// What a session's stream says reaches this node alone, and the others count its grace from this node's last word.
 #[tokio::test]
 async fn who_is_cut_off_from_the_log_alone_sends_its_sessions_elsewhere_in_time() {

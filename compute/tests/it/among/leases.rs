@@ -4,7 +4,7 @@ use compute::Registry;
 use compute::model::InstanceKey;
 
 use crate::among::company::{Company, Seat, health};
-use crate::world::{key, must, provider, register, service, somebody, ttl};
+use crate::world::{deregister, key, must, provider, register, service, somebody, ttl};
 
 const TTL_MS: u64 = 9_000;
 
@@ -102,4 +102,38 @@ async fn what_nobody_renews_goes_within_the_bounds_whoever_owns_it() {
     assert!((TTL_MS..=TTL_MS + 2_000).contains(&sick), "unhealthy after {sick} ms");
     let gone = company.until("all are gone", || all(None)).await;
     assert!(gone <= 7_000, "removed after {gone} ms");
+}
+
+/// Each owner sees its own alone go: what went at the others counts too, also when it is not there any more.
+#[tokio::test]
+async fn the_last_of_a_service_is_held_though_each_was_another_nodes() {
+    let (company, [a, b, c]) = Company::three().await;
+    let seats = [&a, &b, &c];
+    let mut members = [const { None }; 3];
+    for at in 0..40 {
+        // Who owns a name shows in how many leases each has.
+        let (name, before) = (key("orders", &format!("i{at}")), seats.map(owned));
+        must(&a.registry(), register(&name, provider(80, ttl(600_000, 1_000)))).await;
+        company.world.pass(300).await;
+        let owner = (0..3).find(|seat| owned(seats[*seat]) > before[*seat]).expect("somebody owns it");
+        members[owner] = Some(name);
+    }
+    let members = members.map(|member| member.expect("forty names are of all three"));
+    for at in (0..40).map(|at| key("orders", &format!("i{at}"))) {
+        let lease = ttl(TTL_MS, 1_000);
+        let word = if members.contains(&at) { register(&at, provider(80, lease)) } else { deregister(&at) };
+        must(&a.registry(), word).await;
+    }
+    for fallen in 0..3 {
+        renew(&b.registry(), &members[fallen..]).await;
+        company.world.pass(3_000).await;
+    }
+    let is_gone = |member: &InstanceKey| health(&a.registry(), &member.service, member.id.as_str()).is_none();
+    company.until("the first is gone", || is_gone(&members[0])).await;
+    // By now the last one's own time is over as well, and the first one's loss still in the window.
+    company.world.pass(7_500).await;
+    for seat in seats {
+        assert_eq!(health(&seat.registry(), &members[2].service, members[2].id.as_str()), Some(true));
+        assert_eq!(seat.registry().freezes().len(), 1);
+    }
 }

@@ -347,7 +347,7 @@ impl Node {
                 let theirs = self.state.instance(key).filter(|_| !self.table.has(key));
                 self.witness.cleared(key, theirs.map(Arc::as_ref), *age_ms, now);
             }
-            LeaseEvent::Unhealthy { key } => self.table.unhealthy(key, now),
+            LeaseEvent::Unhealthy { key, .. } => self.table.unhealthy(key, now),
             other => panic!("nothing of this fleet: {other:?}"),
         }
     }
