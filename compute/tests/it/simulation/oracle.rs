@@ -12,17 +12,21 @@ mod writes;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use compute::model::{Entry, Position, ServiceKey};
+use compute::model::{Entry, Position};
+use compute::node::NodeStatus;
 use compute::port::Journal;
 use compute::state::Verdict;
 use compute::testing::journal::Decided;
+use compute::view::View;
 
+use super::calm::is_calm;
 use super::history::Told;
 use super::ports::Landed;
 use super::sim::Sim;
 
 pub(super) use dead::KEPT_MS_MAX;
 use fences::Truth;
+pub(super) use landing::LANDED_MS;
 
 /// The journal of all nodes: each frame once, and a word if two of them decided it otherwise.
 pub(super) struct Ledger {
@@ -46,17 +50,17 @@ pub(super) struct Evidence<'a> {
     /// When nothing went wrong any more, and when it was over.
     pub(super) healed_ms: u64,
     pub(super) over_ms: u64,
-    /// Each node's views at the end, by name.
-    pub(super) shown: &'a [(Arc<str>, Vec<Shown>)],
+    /// It was over because all was as it should be.
+    pub(super) is_calm: bool,
+    /// What each node shows at the end.
+    pub(super) shown: &'a [Shown],
 }
 
-/// A service as a node shows it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A node at the end, and its view of each service.
 pub(super) struct Shown {
-    pub(super) service: ServiceKey,
-    pub(super) revision: compute::model::Revision,
-    pub(super) digest: compute::model::Digest,
-    pub(super) overlay: u32,
+    pub(super) node: Arc<str>,
+    pub(super) views: Vec<Arc<View>>,
+    pub(super) status: NodeStatus,
 }
 
 impl Evidence<'_> {
@@ -132,6 +136,9 @@ impl Journal for Ledger {
             }
             Some(_) => {}
             None if at == book.decided.len() => {
+                if !entry.frame.changes.iter().all(|change| is_calm(&change.op)) {
+                    self.sim.calm().stir(self.sim.now_ms());
+                }
                 let decided = Decided { entry: entry.clone(), verdicts: verdicts.to_vec() };
                 self.sim.tell(|| {
                     let pairs = entry.frame.changes.iter().zip(verdicts);

@@ -7,12 +7,13 @@ use compute::port::PresenceStore;
 use compute::testing::store::MemoryStore;
 use tokio::task::JoinHandle;
 
+use super::calm;
 use super::clients::{Client, Phase, Provider, Streamer, operator, reader, watcher};
 use super::faults;
 use super::fleet::{Seat, World};
 use super::history::History;
 use super::level::Level;
-use super::oracle::{Evidence, KEPT_MS_MAX, Shown, judge};
+use super::oracle::{Evidence, Shown, judge};
 use super::plan::{Plan, Theme};
 use super::ports::Database;
 use super::sim::Sim;
@@ -33,6 +34,8 @@ pub(super) struct Counts {
     pub(super) troubles: usize,
     pub(super) answers: usize,
     pub(super) landings: usize,
+    /// Runs that ended because all was calm.
+    pub(super) calm: usize,
 }
 
 impl Counts {
@@ -41,13 +44,14 @@ impl Counts {
         self.troubles += other.troubles;
         self.answers += other.answers;
         self.landings += other.landings;
+        self.calm += other.calm;
     }
 }
 
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { frames, troubles, answers, landings } = self;
-        write!(f, "{frames} frames, {troubles} faults, {answers} answers to clients, {landings} landings")
+        let Self { frames, troubles, answers, landings, calm } = self;
+        write!(f, "{frames} frames, {troubles} faults, {answers} answers to clients, {landings} landings, {calm} calm")
     }
 }
 
@@ -98,11 +102,10 @@ impl Setup {
         sim.pause(700).await;
         let services: Vec<_> = (0..plan.services).map(|at| service(&format!("s{at}"))).collect();
         let clients = hire(&plan, &client, &services);
-        drop(client);
         let ended = tokio::select! {
             biased;
             storm = sim.storm().broke() => Err(storm),
-            ended = course(&world, &seats, &plan, &phase) => Ok(ended),
+            ended = course(&world, &seats, &plan, &client) => Ok(ended),
         };
         for client in clients {
             match &ended {
@@ -110,13 +113,14 @@ impl Setup {
                 Err(_) => drop(cut(client).await),
             }
         }
+        drop(client);
         // Of one that broke off is judged what had been by then.
-        let Ended { healed_ms, over_ms } = ended.as_ref().copied().unwrap_or_default();
-        if let Err(storm) = ended {
-            world.ledger.wrong(storm);
+        let Ended { healed_ms, over_ms, is_calm } = ended.as_ref().copied().unwrap_or_default();
+        if let Err(storm) = &ended {
+            world.ledger.wrong(storm.clone());
         }
-        let show = |seat: &Seat| (seat.name.clone(), if over_ms > 0 { show(seat, &services) } else { Vec::new() });
-        let shown: Vec<_> = seats.iter().map(show).collect();
+        let shown = seats.iter().filter(|_| ended.is_ok()).filter_map(|seat| show(seat, &services));
+        let shown: Vec<_> = shown.collect();
         let (decided, mut wrong) = world.ledger.close();
         let (appended_ms, landed) = (world.topic.appended_ms(), world.database.landed());
         let seats = Arc::into_inner(seats).expect("nobody else looks after them");
@@ -125,35 +129,44 @@ impl Setup {
         }
         let told = history.told();
         let (decided, appended_ms, shown) = (decided.as_slice(), appended_ms.as_slice(), shown.as_slice());
-        let evidence = Evidence { told: &told, decided, appended_ms, landed: &landed, healed_ms, over_ms, shown };
+        let landed = landed.as_slice();
+        let evidence = Evidence { told: &told, decided, appended_ms, landed, healed_ms, over_ms, is_calm, shown };
         wrong.extend(judge(&evidence));
         let answers = told.heard.len() + told.wrote.len() + told.read.len();
-        let counts = Counts { frames: decided.len(), troubles: plan.troubles.len(), answers, landings: landed.len() };
+        let (frames, troubles, landings) = (decided.len(), plan.troubles.len(), landed.len());
+        let counts = Counts { frames, troubles, answers, landings, calm: usize::from(is_calm) };
         Report { hash: sim.hash(), wrong, counts }
     }
 }
 
-/// When nothing went wrong any more, and when nobody wrote any more; 0 of a run that broke off.
+/// When nothing went wrong any more, and when nobody wrote any more, and whether all was calm then; 0 of a run that
+/// broke off.
 #[derive(Clone, Copy, Default)]
 struct Ended {
     healed_ms: u64,
     over_ms: u64,
+    is_calm: bool,
 }
 
 /// Faults, healing, and quiet.
-async fn course(world: &Arc<World>, seats: &Arc<Vec<Seat>>, plan: &Plan, phase: &Level<Phase>) -> Ended {
+async fn course(
+    world: &Arc<World>,
+    seats: &Arc<Vec<Seat>>,
+    plan: &Plan,
+    Client { phase, history, .. }: &Client,
+) -> Ended {
     let sim = &world.sim;
     faults::run(world.clone(), seats.clone(), plan.clone()).await;
     faults::heal(world, seats);
     let healed_ms = sim.now_ms();
     phase.change(|phase| *phase = Phase::Healing);
     sim.note("healed", 0, 0);
-    sim.pause(KEPT_MS_MAX + 500).await;
+    let is_calm = calm::settle(world, seats, history).await;
     phase.change(|phase| *phase = Phase::Over);
     let over_ms = sim.now_ms();
     sim.pause(500).await;
     phase.change(|phase| *phase = Phase::Closed);
-    Ended { healed_ms, over_ms }
+    Ended { healed_ms, over_ms, is_calm }
 }
 
 async fn cut(client: JoinHandle<()>) -> Result<(), tokio::task::JoinError> {
@@ -161,13 +174,11 @@ async fn cut(client: JoinHandle<()>) -> Result<(), tokio::task::JoinError> {
     client.await
 }
 
-fn show(seat: &Seat, services: &[ServiceKey]) -> Vec<Shown> {
-    let Some(live) = seat.live() else { return Vec::new() };
-    let shown = services.iter().map(|service| {
-        let view = live.registry.view(service);
-        Shown { service: service.clone(), revision: view.revision, digest: view.digest, overlay: view.overlay }
-    });
-    shown.collect()
+/// What a node that lives shows.
+fn show(seat: &Seat, services: &[ServiceKey]) -> Option<Shown> {
+    let registry = seat.live()?.registry;
+    let views = services.iter().map(|service| registry.view(service)).collect();
+    Some(Shown { node: seat.name.clone(), views, status: registry.status() })
 }
 
 fn hire(plan: &Plan, client: &Client, services: &[ServiceKey]) -> Vec<JoinHandle<()>> {

@@ -11,6 +11,7 @@ use compute::port::clock::SystemClock;
 use compute::port::{Chance, Clock};
 use compute::testing::SeededChance;
 
+use super::calm::Calm;
 use super::storm::Storm;
 
 #[derive(Clone)]
@@ -23,12 +24,20 @@ pub(super) struct Sim {
     /// Says it in words, too, for whoever looks at one schedule.
     is_told: bool,
     storm: Arc<Storm>,
+    calm: Arc<Calm>,
 }
 
 impl Sim {
     pub(super) fn new(seed: u64, is_told: bool, frames_max: u64) -> Self {
         let (clock, dice) = (SystemClock::new(), SeededChance::new(seed));
-        Self { clock, dice, trace: Arc::default(), is_told, storm: Arc::new(Storm::new(frames_max)) }
+        Self {
+            clock,
+            dice,
+            trace: Arc::default(),
+            is_told,
+            storm: Arc::new(Storm::new(frames_max)),
+            calm: Arc::default(),
+        }
     }
 
     /// The true time, which nobody in the run is shown.
@@ -79,6 +88,11 @@ impl Sim {
     /// What bounds this run.
     pub(super) fn storm(&self) -> &Arc<Storm> {
         &self.storm
+    }
+
+    /// What may still come in it.
+    pub(super) fn calm(&self) -> &Arc<Calm> {
+        &self.calm
     }
 
     /// The hash of all that happened.

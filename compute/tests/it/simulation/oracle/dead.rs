@@ -18,13 +18,13 @@ pub(super) fn check(evidence: &Evidence<'_>, truth: &Truth) -> Vec<String> {
         match *fate {
             Fate::Silent { since_ms } => {
                 let since_ms = since_ms.max(evidence.healed_ms);
-                let is_over = since_ms + KEPT_MS_MAX <= evidence.over_ms;
+                let is_over = evidence.is_calm || since_ms + KEPT_MS_MAX <= evidence.over_ms;
                 if is_over && health.is_some() && !is_frozen(evidence, key) {
                     wrong.push(format!("dead: {key} is silent since {since_ms} and still there, healthy: {health:?}"));
                 }
             }
             Fate::Lives { since_ms } => {
-                let is_over = since_ms.max(evidence.healed_ms) + BACK_MS <= evidence.over_ms;
+                let is_over = evidence.is_calm || since_ms.max(evidence.healed_ms) + BACK_MS <= evidence.over_ms;
                 if is_over && health != Some(true) {
                     wrong.push(format!("dead: {key} lives since {since_ms} and is not there, healthy: {health:?}"));
                 }

@@ -1,15 +1,26 @@
-//! When all is quiet, all nodes show the same, and that is the truth.
+//! When all is quiet, all nodes show the same, and that is the truth. None of them has ever found that another, or the
+//! store, has other instances than it has.
 
-use super::{Evidence, Truth};
+use super::{Evidence, Shown, Truth};
 
 pub(super) fn check(evidence: &Evidence<'_>, truth: &Truth) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (node, services) in evidence.shown {
-        for shown in services {
-            let known = truth.last(&shown.service).map(|known| (known.revision, known.digest)).unwrap_or_default();
-            if (shown.revision, shown.digest) != known || shown.overlay > 0 {
-                wrong.push(format!("quiet: {node} shows {shown:?}, and the truth is {known:?}"));
+    for Shown { node, views, status } in evidence.shown {
+        for view in views {
+            let known = truth.last(&view.service).map(|known| (known.revision, known.digest)).unwrap_or_default();
+            let shown = (view.revision, view.digest);
+            if shown != known || view.overlay > 0 {
+                let (service, overlay) = (&view.service, view.overlay);
+                wrong.push(format!(
+                    "quiet: {node} shows {service} as {shown:?} and {overlay} more, and it is {known:?}"
+                ));
             }
+        }
+        let differences = (status.divergences, status.repairs, status.unrepaired);
+        if differences != (0, 0, 0) {
+            wrong.push(format!(
+                "quiet: {node} has found differences, or has mended some, or could not: {differences:?}"
+            ));
         }
     }
     wrong

@@ -30,6 +30,11 @@ impl Topic {
         Ok(position)
     }
 
+    /// How many frames there were by then.
+    pub(crate) fn appended_before(&self, ms: u64) -> u64 {
+        self.appended.is(|appended| appended.partition_point(|at| *at < ms) as u64)
+    }
+
     /// When the frame at an offset was appended.
     pub(crate) fn appended_ms(&self) -> Vec<u64> {
         self.appended.is(Vec::clone)
@@ -93,10 +98,12 @@ impl SimLog {
     /// Gives an append up whose frame may come later.
     async fn leave(way: Way, topic: Arc<Topic>, frame: Arc<Frame>, percent: u64) -> Result<Position, AppendError> {
         if way.sim.percent(percent) {
+            let under_way = way.sim.calm().under_way();
             tokio::spawn(async move {
                 way.sim.pause(way.sim.below(LATE_MS_MAX)).await;
                 Self::until_reached(&way).await;
                 let _ = topic.append(&way, frame).await;
+                drop(under_way);
             });
         }
         Err(AppendError::Unknown("given up".into()))

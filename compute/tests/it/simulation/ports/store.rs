@@ -108,9 +108,11 @@ impl SimStore {
             }
             Fate::Late => {
                 let late = self.clone();
+                let under_way = late.way.sim.calm().under_way();
                 tokio::spawn(async move {
                     late.way.sim.pause(late.way.sim.below(LATE_MS_MAX)).await;
                     let _ = late.database.land(&late.way, batch).await;
+                    drop(under_way);
                 });
                 Err(LandError::Unknown("given up".into()))
             }
