@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Author, Instance, InstanceKey, Namespace, NamespaceRow, NamespaceSettings, OperatorPatch, OverrideRow, Provider,
-    RemovalReason, Revision, ServiceKey, ServiceRow, ServiceSettings, SessionId,
+    Author, Instance, InstanceKey, Namespace, NamespaceRow, NamespaceSettings, OperatorPatch, OverrideRow, Process,
+    Provider, RemovalReason, Revision, ServiceKey, ServiceRow, ServiceSettings, SessionId,
 };
 
 /// How far a write must have come before it is answered.
@@ -79,6 +79,16 @@ pub enum Command {
         generation: Option<Revision>,
         patch: OperatorPatch,
     },
+    /// What an operator sets where nobody is registered, for whoever comes.
+    KeepOverride {
+        instance: InstanceKey,
+        /// All that is said: what is not is not set.
+        word: OperatorPatch,
+        /// Log time at which it ends; else after the word's `keep_ms`.
+        until_ms: Option<u64>,
+        /// Not for whoever comes, but for this process alone.
+        only_for: Option<Process>,
+    },
     DropOverride {
         instance: InstanceKey,
     },
@@ -136,6 +146,10 @@ pub enum Answer {
     Instance {
         key: InstanceKey,
         instance: Arc<Instance>,
+        created: bool,
+    },
+    Override {
+        kept: Box<KeptOverride>,
         created: bool,
     },
     Session {

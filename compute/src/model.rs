@@ -30,7 +30,7 @@ pub use invalid::Invalid;
 pub use lease::{Check, CheckKind, Lease, LeaseCell, LeaseKind};
 pub use name::{InstanceId, InstanceKey, Namespace, ServiceKey, ServiceName};
 pub use operator::{Operator, OperatorPatch, Set};
-pub use provider::{Provider, ProviderSpec, ProviderText};
+pub use provider::{Process, Provider, ProviderSpec, ProviderText};
 pub use removal::{Removal, RemovalReason, Tombstone};
 pub use revision::{GENERATIONS_FIRST, LogGeneration, LogIdentity, NodeIncarnation, Position, Revision};
 pub use rows::{

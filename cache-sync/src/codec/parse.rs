@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use compute::model::{
     Author, Base, Cause, Change, Check, CheckKind, Digest, Frame, FreezeScope, InstanceId, InstanceKey, Invalid, Lease,
-    LogIdentity, Metadata, Namespace, NamespaceSettings, NodeIncarnation, Op, Operator, Origin, Position, Provider,
-    ProviderSpec, RemovalReason, Revision, ServiceKey, ServiceName, ServiceSettings, SessionId,
+    LogIdentity, Metadata, Namespace, NamespaceSettings, NodeIncarnation, Op, Operator, Origin, OverrideRow, Position,
+    Process, Provider, ProviderSpec, RemovalReason, Revision, ServiceKey, ServiceName, ServiceSettings, SessionId,
 };
 use schemas::thuban::change::v1 as wire;
 use wire::change::Op as Wire;
@@ -92,12 +92,8 @@ impl Within {
             Wire::EndOverride(op) => {
                 Op::EndOverride { instance: self.instance(op.instance)?, operator: revision("operator", op.operator)? }
             }
-            Wire::Suspect(op) => Op::Suspect {
-                instance: self.instance(op.instance)?,
-                generation: revision("generation", op.generation)?,
-                age_ms: op.age_ms,
-                cause: why(op.cause)?,
-            },
+            Wire::KeepOverride(op) => self.keep_override(op)?,
+            Wire::Suspect(op) => self.suspect(op)?,
             Wire::Refute(op) => {
                 let (instance, suspicion) = self.suspicion(op.instance, op.suspicion)?;
                 Op::Refute { instance, suspicion, age_ms: op.age_ms }
@@ -121,6 +117,29 @@ impl Within {
             Wire::Release(op) => Op::Release { scope: held(op.scope)?, freeze: revision("freeze", op.freeze)? },
             Wire::Beacon(op) => beacon(op)?,
             Wire::Gone(op) => Op::Gone { node: NodeIncarnation(op.node) },
+        })
+    }
+
+    fn keep_override(&mut self, op: wire::KeepOverride) -> Result<Op, Invalid> {
+        let kept = OverrideRow {
+            operator: set(some("keep_override.operator", op.operator)?)?,
+            until_ms: op.until_ms,
+            only_for: op.only_for.map(process).transpose()?,
+        };
+        Ok(Op::KeepOverride {
+            instance: self.instance(op.instance)?,
+            absent: position("absent", op.absent)?,
+            over: op.over.map(|over| revision("over", over)).transpose()?,
+            kept: Box::new(kept),
+        })
+    }
+
+    fn suspect(&mut self, op: wire::Suspect) -> Result<Op, Invalid> {
+        Ok(Op::Suspect {
+            instance: self.instance(op.instance)?,
+            generation: revision("generation", op.generation)?,
+            age_ms: op.age_ms,
+            cause: why(op.cause)?,
         })
     }
 
@@ -303,6 +322,14 @@ fn set(operator: wire::Operator) -> Result<Operator, Invalid> {
         revision: revision("operator.revision", operator.revision)?,
     };
     check::operator(&operator).map(|()| operator)
+}
+
+fn process(only_for: wire::keep_override::OnlyFor) -> Result<Process, Invalid> {
+    use wire::keep_override::OnlyFor;
+    match only_for {
+        OnlyFor::Incarnation(name) => Process::named(&name),
+        OnlyFor::Session(id) => session(&id).map(Process::Session),
+    }
 }
 
 fn why(cause: Option<wire::Cause>) -> Result<Cause, Invalid> {

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 
 use compute::model::{
     Author, Base, Cause, Change, Check, CheckKind, Frame, FreezeScope, InstanceKey, Invalid, Lease, LogGeneration,
-    NamespaceSettings, NodeIncarnation, Op, Operator, Provider, RemovalReason, ServiceKey, ServiceSettings, SessionId,
+    NamespaceSettings, NodeIncarnation, Op, Operator, Process, Provider, RemovalReason, ServiceKey, ServiceSettings,
+    SessionId,
 };
 use schemas::thuban::change::v1 as wire;
 use schemas::wire::Out;
@@ -108,6 +109,7 @@ fn op(out: &mut Out, op: &Op) -> Result<(), Invalid> {
         }),
         Op::CloseSession { session, epoch, deregister } => close_session(out, session, *epoch, *deregister),
         Op::EndOverride { instance, operator } => out.message(15, |out| about(out, instance, operator.packed())),
+        Op::KeepOverride { .. } => keep_override(out, op)?,
         Op::PutNamespace { namespace, settings, base } => out.message(16, |out| {
             out.text(1, namespace.as_str());
             out.message(2, |out| namespace_settings(out, settings))?;
@@ -135,6 +137,22 @@ fn op(out: &mut Out, op: &Op) -> Result<(), Invalid> {
         Op::Gone { node } => out.message(24, |out| out.fixed(1, node.0)),
     }
     Ok(())
+}
+
+fn keep_override(out: &mut Out, op: &Op) -> Result<(), Invalid> {
+    let Op::KeepOverride { instance, absent, over, kept } = op else { return Ok(()) };
+    out.message(25, |out| {
+        about(out, instance, absent.packed());
+        over.iter().for_each(|over| out.fixed_some(3, over.packed()));
+        out.message(4, |out| set(out, &kept.operator))?;
+        out.number(5, kept.until_ms);
+        match &kept.only_for {
+            Some(Process::Incarnation(name)) => out.text_some(6, name),
+            Some(Process::Session(session)) => out.bytes_some(7, &session.0),
+            None => {}
+        }
+        Ok(())
+    })
 }
 
 fn open_session(

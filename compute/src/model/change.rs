@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::{
     Digest, FreezeScope, HealthReason, InstanceKey, LogIdentity, Namespace, NamespaceSettings, NodeIncarnation,
-    Operator, Position, Provider, RemovalReason, Revision, ServiceKey, ServiceSettings, SessionId,
+    Operator, OverrideRow, Position, Provider, RemovalReason, Revision, ServiceKey, ServiceSettings, SessionId,
 };
 
 /// Where a change was accepted. The pair is given to one change only, and apply takes it at most once, so a change
@@ -87,6 +87,9 @@ pub enum Op {
     Deregister { instance: InstanceKey, generation: Revision, reason: RemovalReason },
     /// Replace what the operator owns, whole; `None` ends it.
     Operate { instance: InstanceKey, generation: Revision, base: Revision, operator: Option<Box<Operator>> },
+    /// An operator's word for whoever registers where nobody is. `absent`: nobody was there when everything up to it was
+    /// applied; `over`: the kept word that it takes the place of.
+    KeepOverride { instance: InstanceKey, absent: Position, over: Option<Revision>, kept: Box<OverrideRow> },
     /// The operator's word of this revision has ended, on a live instance or as a kept one.
     EndOverride { instance: InstanceKey, operator: Revision },
 

@@ -50,6 +50,11 @@ pub const NOTE_BYTES_MAX: usize = 1024;
 pub const KEEP_MS_MAX: u64 = 7 * 86_400_000;
 /// An operator's word is kept this long after an expiry, for the same incarnation only.
 pub const KEEP_AFTER_EXPIRY_MS: u64 = 600_000;
+/// Furthest that a kept word's end may be ahead of this registry's time: the longest that it may be kept, and a day for
+/// the clock of the registry that it was moved from.
+pub const KEPT_AHEAD_MS_MAX: u64 = KEEP_MS_MAX + 86_400_000;
+/// Most words of operators that outlive their instances. Beyond it none is taken, and what is removed leaves none.
+pub const OVERRIDES_MAX: usize = 100_000;
 /// A service that a register made is collected when it was empty this long, in log time.
 pub const SERVICE_EMPTY_MS_MAX: u64 = 86_400_000;
 /// Grace of a lost session: bounds and default.

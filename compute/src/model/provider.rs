@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::limits::{
     HOST_BYTES_MAX, INCARNATION_BYTES_MAX, LABEL_BYTES_MAX, PORT_NAME_BYTES_MAX, PORTS_MAX, WEIGHT_DEFAULT, WEIGHT_MAX,
 };
-use super::{Invalid, Lease, Metadata, text};
+use super::{Invalid, Lease, Metadata, SessionId, text};
 
 /// What a provider says of itself, as it arrives: unchecked.
 #[derive(Clone, PartialEq, Debug)]
@@ -86,6 +86,32 @@ pub struct Provider {
     weight: u16,
 }
 
+/// What tells a provider's process from the next one at its address.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Process {
+    /// As it named itself.
+    Incarnation(Box<str>),
+    /// Of one that gave itself no name.
+    Session(SessionId),
+}
+
+impl Process {
+    /// A name that a provider can have.
+    pub fn named(incarnation: &str) -> Result<Self, Invalid> {
+        check_incarnation(incarnation)?;
+        Ok(Self::Incarnation(incarnation.into()))
+    }
+
+    /// Whether this provider says that it is that process.
+    pub fn is_of(&self, provider: &Provider) -> bool {
+        match (self, provider.incarnation()) {
+            (Self::Incarnation(name), Some(its)) => **name == *its,
+            (Self::Session(session), None) => provider.lease.session() == Some(*session),
+            _ => false,
+        }
+    }
+}
+
 impl Provider {
     pub fn new(spec: &ProviderSpec) -> Result<Self, Invalid> {
         Self::read(spec.text())
@@ -102,12 +128,7 @@ impl Provider {
         {
             text::plain(field, label, LABEL_BYTES_MAX)?;
         }
-        if let Some(incarnation) = said.incarnation {
-            text::plain("incarnation", incarnation, INCARNATION_BYTES_MAX)?;
-            if incarnation.is_empty() {
-                return Err(Invalid::new("incarnation", "", "1 to 128 bytes, or leave it out"));
-            }
-        }
+        said.incarnation.map_or(Ok(()), check_incarnation)?;
         check_ports(&said.ports)?;
         Metadata::check(said.metadata.iter().copied())?;
         Ok(Self { packed: pack(&said), lease: said.lease, port, weight })
@@ -201,14 +222,15 @@ impl Provider {
         self.incarnation() != other.incarnation() || self.lease.session() != other.lease.session()
     }
 
-    /// True when both say that they are one process: the same named incarnation, or else the same session. Saying
-    /// nothing is not enough.
+    /// True when both say that they are one process. Saying nothing is not enough.
     pub fn is_same_process_as(&self, other: &Self) -> bool {
-        match (self.incarnation(), other.incarnation()) {
-            (Some(mine), Some(its)) => mine == its,
-            (None, None) => self.lease.session().is_some() && self.lease.session() == other.lease.session(),
-            _ => false,
-        }
+        self.process().is_some_and(|process| process.is_of(other))
+    }
+
+    /// The process that it says it is: its incarnation, or else its session.
+    pub fn process(&self) -> Option<Process> {
+        let session = || self.lease.session().map(Process::Session);
+        self.incarnation().map(|name| Process::Incarnation(name.into())).or_else(session)
     }
 
     /// Bytes on the heap, for accounting.
@@ -233,6 +255,14 @@ impl std::fmt::Debug for Provider {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Debug::fmt(&self.spec(), f)
     }
+}
+
+fn check_incarnation(incarnation: &str) -> Result<(), Invalid> {
+    text::plain("incarnation", incarnation, INCARNATION_BYTES_MAX)?;
+    if incarnation.is_empty() {
+        return Err(Invalid::new("incarnation", "", "1 to 128 bytes, or leave it out"));
+    }
+    Ok(())
 }
 
 fn check_host(host: &str) -> Result<(), Invalid> {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::{
     Freeze, FreezeScope, Instance, InstanceKey, LogIdentity, Namespace, NamespaceSettings, NodeIncarnation, Operator,
-    Position, Provider, Removal, Revision, ServiceKey, ServiceSettings, Session, SessionId, Suspicion, Tombstone,
+    Position, Process, Removal, Revision, ServiceKey, ServiceSettings, Session, SessionId, Suspicion, Tombstone,
 };
 
 /// One row to land: its value at the batch's end, or gone.
@@ -44,13 +44,26 @@ pub struct ServiceRow {
 }
 
 /// An operator's word that outlived its instance.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Hash)]
 pub struct OverrideRow {
     pub operator: Operator,
     /// Log time at which it ends.
     pub until_ms: u64,
-    /// For this life of this provider only; `None`: for whoever comes.
-    pub only_for: Option<Box<Provider>>,
+    /// For this process only; `None`: for whoever comes.
+    pub only_for: Option<Process>,
+}
+
+impl OverrideRow {
+    /// But for who said it, and when.
+    pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
+        let word = |row: &Self| Operator {
+            author: self.operator.author.clone(),
+            set_at_ms: 0,
+            revision: Revision::ZERO,
+            ..row.operator.clone()
+        };
+        (self.until_ms, &self.only_for, word(self)) == (other.until_ms, &other.only_for, word(other))
+    }
 }
 
 pub type SessionRow = Session;

@@ -201,6 +201,7 @@ pub(super) fn subject(op: &Op) -> Option<&InstanceKey> {
         Op::Register { instance, .. }
         | Op::Deregister { instance, .. }
         | Op::Operate { instance, .. }
+        | Op::KeepOverride { instance, .. }
         | Op::EndOverride { instance, .. }
         | Op::Suspect { instance, .. }
         | Op::Refute { instance, .. }

@@ -29,6 +29,8 @@ pub struct Applied {
     pub touched: BTreeMap<ServiceKey, Vec<Record>>,
     /// The services of which something is kept that was not, or no longer.
     pub kept: BTreeSet<ServiceKey>,
+    /// Words of operators that should have outlived their instance, for which there was no room any more.
+    pub unkept: usize,
     /// Namespaces made, described, or deleted (`None`).
     pub namespaces: Vec<(Namespace, Option<NamespaceRow>)>,
     /// A node joined, is gone, or has begun or ceased to leave; not for each beacon.
@@ -185,6 +187,7 @@ impl Applying<'_> {
             Op::Operate { instance, generation, base, operator } => {
                 self.operate(instance, *generation, *base, operator.as_deref())
             }
+            Op::KeepOverride { instance, absent, over, kept } => self.keep(instance, *absent, *over, kept),
             Op::EndOverride { instance, operator } => self.end_override(instance, *operator),
             Op::Suspect { instance, generation, age_ms, cause } => self.suspect(instance, *generation, *age_ms, cause),
             Op::Refute { instance, suspicion, age_ms } => self.refute(instance, *suspicion, *age_ms),

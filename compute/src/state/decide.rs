@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::command::{Answer, Command, ServicePatch};
+use crate::command::{Answer, Command, KeptOverride, ServicePatch};
 use crate::error::{Error, What};
-use crate::model::limits::{NAMESPACES_MAX, SESSION_GRACE_MS_MAX, SESSION_GRACE_MS_MIN};
+use crate::model::limits::{
+    KEPT_AHEAD_MS_MAX, NAMESPACES_MAX, OVERRIDES_MAX, SESSION_GRACE_MS_MAX, SESSION_GRACE_MS_MIN,
+};
 use crate::model::{
     Author, Base, Instance, InstanceKey, Invalid, LeaseKind, Namespace, NamespaceSettings, NodeIncarnation, Op,
-    OperatorPatch, Provider, RemovalReason, Revision, ServiceKey, SessionId,
+    OperatorPatch, OverrideRow, Process, Provider, RemovalReason, Revision, ServiceKey, SessionId,
 };
 
 use super::State;
@@ -52,6 +54,9 @@ impl State {
             }
             Command::Renew { instance, generation } => self.decide_renew(instance, *generation),
             Command::Operate { instance, generation, patch } => self.decide_operate(instance, *generation, patch, by),
+            Command::KeepOverride { instance, word, until_ms, only_for } => {
+                self.decide_keep_override(instance, word, *until_ms, only_for.as_ref(), by)
+            }
             Command::DropOverride { instance } => self.decide_drop_override(instance),
             Command::OpenSession { session, grace_ms, client } => {
                 open_session(*session, *grace_ms, client.clone(), by.node)
@@ -251,6 +256,38 @@ impl State {
         Ok(Decision::Append(Op::Operate { instance: key.clone(), generation, base, operator }))
     }
 
+    fn decide_keep_override(
+        &self,
+        key: &InstanceKey,
+        word: &OperatorPatch,
+        until_ms: Option<u64>,
+        only_for: Option<&Process>,
+        by: Deciding<'_>,
+    ) -> Result {
+        self.check_namespace(&key.service.namespace)?;
+        if !self.services.contains_key(&key.service) {
+            return Err(Error::not_found(What::Service, &key.service));
+        }
+        if self.instance(key).is_some() {
+            return Err(Error::Conflict(format!("{key} is registered: what an operator sets goes to the instance")));
+        }
+        let now_ms = by.now_ms.max(self.log.time_ms);
+        let kept = kept_until(word, until_ms, only_for, by.author, now_ms)?;
+        let there = self.overrides.get(key);
+        if let Some(there) = there
+            && there.says_the_same_as(&kept)
+        {
+            let kept = Box::new(KeptOverride { instance: key.clone(), row: there.clone() });
+            return Ok(Decision::Answer(Answer::Override { kept, created: false }));
+        }
+        if there.is_none() && self.overrides.len() >= OVERRIDES_MAX {
+            let as_many = format!("{OVERRIDES_MAX} words of operators are kept, which is as many as may be");
+            return Err(Error::Conflict(as_many));
+        }
+        let (absent, over) = (self.position(), there.map(|there| there.operator.revision));
+        Ok(Decision::Append(Op::KeepOverride { instance: key.clone(), absent, over, kept: Box::new(kept) }))
+    }
+
     fn decide_drop_override(&self, key: &InstanceKey) -> Result {
         let kept = self.overrides.get(key).ok_or_else(|| Error::not_found(What::Override, key))?;
         Ok(Decision::Append(Op::EndOverride { instance: key.clone(), operator: kept.operator.revision }))
@@ -291,6 +328,13 @@ impl State {
                 Some(instance) => Answer::Instance { key: key.clone(), instance: instance.clone(), created },
                 None => Answer::Removed,
             },
+            Op::KeepOverride { instance, .. } => match self.overrides.get(instance) {
+                Some(row) => {
+                    let kept = Box::new(KeptOverride { instance: instance.clone(), row: row.clone() });
+                    Answer::Override { kept, created }
+                }
+                None => Answer::Removed,
+            },
             Op::OpenSession { session, .. } | Op::AttachSession { session, .. } => match self.sessions.get(session) {
                 Some(there) => {
                     Answer::Session { session: *session, epoch: there.row.epoch, grace_ms: there.row.grace_ms }
@@ -309,6 +353,28 @@ fn check_expected(expected: Option<Revision>, current: Option<Revision>) -> Resu
         }
         _ => Ok(()),
     }
+}
+
+/// A kept word that is within the limits, and ends in time.
+fn kept_until(
+    word: &OperatorPatch,
+    until_ms: Option<u64>,
+    only_for: Option<&Process>,
+    author: &Author,
+    now_ms: u64,
+) -> Result<OverrideRow> {
+    let says = "at least one of isolated, weight, note, expires_at and keep_ms";
+    let operator = word.clone().over(None, author, now_ms)?.ok_or_else(|| Invalid::new("body", "", says))?;
+    let until_ms = match until_ms {
+        None if operator.keep_ms == 0 => {
+            return Err(Invalid::new("kept_until", "", "a time in the future, or a keep_ms above 0 beside it").into());
+        }
+        None => now_ms.saturating_add(operator.keep_ms),
+        Some(at) if at > now_ms && at <= now_ms.saturating_add(KEPT_AHEAD_MS_MAX) => at,
+        Some(at) => return Err(Invalid::new("kept_until", at, "a time in the future, at most 8 days").into()),
+    };
+    let until_ms = until_ms.min(operator.expires_at_ms.unwrap_or(u64::MAX));
+    Ok(OverrideRow { operator, until_ms, only_for: only_for.cloned() })
 }
 
 fn open_session(session: SessionId, grace_ms: u32, client: Arc<str>, node: NodeIncarnation) -> Result {

@@ -1,3 +1,4 @@
+mod kept;
 mod members;
 
 use std::sync::Arc;

@@ -34,7 +34,7 @@ impl Seen {
     }
 }
 
-const OPS: [&str; 21] = [
+const OPS: [&str; 22] = [
     "PutNamespace",
     "DeleteNamespace",
     "PutService",
@@ -43,6 +43,7 @@ const OPS: [&str; 21] = [
     "Register",
     "Deregister",
     "Operate",
+    "KeepOverride",
     "EndOverride",
     "Suspect",
     "Refute",

@@ -128,6 +128,7 @@ async fn every_queue_span_and_limit_is_shown() {
         ("sessions of this node", 200_000.0),
         ("writes in the overlay", 100_000.0),
         ("probes under way", 512.0),
+        ("kept words of operators", 100_000.0),
         ("selected views", 100_000.0),
         ("bytes of selected views", 67_108_864.0),
     ];
@@ -136,6 +137,7 @@ async fn every_queue_span_and_limit_is_shown() {
     }
     assert_eq!((book.get("thuban_tombstones"), book.get("thuban_timers")), (Some(1.0), Some(0.0)));
     assert_eq!((book.get("thuban_kept_overrides"), book.get("thuban_landing_rows")), (Some(0.0), Some(0.0)));
+    assert_eq!(book.get("thuban_unkept_overrides_total"), Some(0.0));
     assert_eq!(book.get("thuban_log_kept_frames"), Some(frames));
     let selected = ["thuban_selected_hits_total", "thuban_selected_misses_total"].map(|name| book.get(name));
     assert_eq!(selected, [Some(2.0), Some(1.0)]);

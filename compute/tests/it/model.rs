@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use compute::model::{
     Author, Change, Freeze, FreezeScope, Instance, InstanceKey, MemberRow, Namespace, NamespaceRow, NamespaceSettings,
-    NodeIncarnation, Origin, OverrideRow, Position, Provider, Removal, Revision, ServiceKey, ServiceSettings, Session,
-    SessionId, Suspicion,
+    NodeIncarnation, Origin, OverrideRow, Position, Process, Provider, Removal, Revision, ServiceKey, ServiceSettings,
+    Session, SessionId, Suspicion,
 };
 use compute::state::Verdict;
 use compute::testing::journal::{Decided, in_order};
@@ -145,4 +145,16 @@ fn is_one_process(a: &Provider, b: &Provider) -> bool {
         (None, None) => a.lease().session().is_some() && a.lease().session() == b.lease().session(),
         (named, other) => named == other,
     }
+}
+
+/// Who a provider says it is: its incarnation, and its session where it names none.
+fn process(provider: &Provider) -> Option<Process> {
+    match (provider.incarnation(), provider.lease().session()) {
+        (Some(name), _) => Some(Process::Incarnation(name.into())),
+        (None, session) => session.map(Process::Session),
+    }
+}
+
+fn names(known: &Process, provider: &Provider) -> bool {
+    process(provider).as_ref() == Some(known)
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use compute::command::{Ack, Answer, Caller, Command, Outcome, Reached, ServicePatch};
 use compute::model::{
-    Author, Check, CheckKind, InstanceKey, Lease, NamespaceSettings, OperatorPatch, Position, Provider, ProviderSpec,
-    RemovalReason, Revision, ServiceKey, Set,
+    Author, Check, CheckKind, InstanceKey, Lease, NamespaceSettings, OperatorPatch, Position, Process, Provider,
+    ProviderSpec, RemovalReason, Revision, ServiceKey, Set,
 };
 use compute::node::{Config, Node, Parts};
 use compute::port::prober::{Probed, Prober};
@@ -167,7 +167,7 @@ impl Lives {
             is_operator: self.below(4) == 0,
         };
         let ack = self.one_of(&[Ack::Memory, Ack::Log, Ack::Log, Ack::Store]);
-        match self.below(16) {
+        match self.below(17) {
             0 => drop(tokio::spawn(async move {
                 if let Ok(opened) = registry.open_session(&caller, 1_000, "client").await {
                     held.lock().expect("whole").push(opened);
@@ -241,6 +241,12 @@ impl Lives {
             }
             12 => Command::DropOverride { instance },
             13 => {
+                let word = OperatorPatch { isolated: Set::To(true), ..OperatorPatch::default() };
+                let until_ms = Some(self.world.clock.wall_ms() + self.one_of(&[1_000, DAY_MS]));
+                let only_for = self.one_of(&[None, Some("one")]).map(|name| Process::named(name).expect(VALID));
+                Command::KeepOverride { instance, word, until_ms, only_for }
+            }
+            14 => {
                 let service = self.some_service();
                 if self.below(3) > 0 {
                     return Command::DeleteService { service, expected: None };
@@ -346,6 +352,7 @@ fn the_model_decides_as_real_nodes_did() {
         "Register",
         "Deregister",
         "Operate",
+        "KeepOverride",
         "EndOverride",
         "Suspect",
         "Refute",

@@ -24,6 +24,7 @@ use crate::listing::{PAGE_DEFAULT, PAGE_MAX};
 mod instances;
 mod namespaces;
 mod nodes;
+mod overrides;
 mod services;
 
 /// What an answer is made of: the message, and the state that it shows.
@@ -50,6 +51,7 @@ pub(super) async fn answer(
         Method::PatchOperator => admin.patch_operator(only(shared, messages).await?).await,
         Method::ListOverrides => admin.list_overrides(only(shared, messages).await?).await,
         Method::GetOverride => admin.get_override(only(shared, messages).await?).await,
+        Method::PutOverride => admin.put_override(only(shared, messages).await?).await,
         Method::DeleteOverride => admin.delete_override(only(shared, messages).await?).await,
         Method::ListSubscribers => admin.list_subscribers(only(shared, messages).await?).await,
         Method::ListNodes => admin.list_nodes(only(shared, messages).await?).await,

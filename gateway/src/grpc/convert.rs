@@ -58,6 +58,20 @@ pub(super) fn time(ms: u64) -> Timestamp {
     Timestamp { seconds, nanos: (ms % 1_000) as i32 * 1_000_000 }
 }
 
+/// A time that a caller names, in the field of that name.
+pub(super) fn time_ms(field: &'static str, at: &Timestamp) -> Result<u64, Problem> {
+    let wrong = || {
+        let shown = format!("{} s and {} ns", at.seconds, at.nanos);
+        Problem::invalid(field, shown, "a time from 1970 to 9999")
+    };
+    if !(0..=253_402_300_799).contains(&at.seconds) || !(0..1_000_000_000).contains(&at.nanos) {
+        return Err(wrong());
+    }
+    let seconds = u64::try_from(at.seconds).map_err(|_| wrong())?;
+    let nanos = u64::try_from(at.nanos).map_err(|_| wrong())?;
+    Ok(seconds * 1_000 + nanos / 1_000_000)
+}
+
 /// For how long a read may be held back.
 pub(super) fn wait(wait_ms: u32, is_conditional: bool) -> Result<Duration, Problem> {
     let wait_ms = u64::from(wait_ms);

@@ -85,6 +85,7 @@ methods! {
     PatchOperator, "/thuban.v1.Admin/PatchOperator", Write, Single;
     ListOverrides, "/thuban.v1.Admin/ListOverrides", Read, Single;
     GetOverride, "/thuban.v1.Admin/GetOverride", Read, Single;
+    PutOverride, "/thuban.v1.Admin/PutOverride", Write, Single;
     DeleteOverride, "/thuban.v1.Admin/DeleteOverride", Write, Single;
     ListSubscribers, "/thuban.v1.Admin/ListSubscribers", Read, Single;
     ListNodes, "/thuban.v1.Admin/ListNodes", Read, Single;

@@ -236,7 +236,7 @@ pub(super) async fn operate(State(app): State<App>, request: Request<Body>) -> R
     outcome::of_instance(&app, &done, ack)
 }
 
-fn operator_patch(object: &mut Object<'_>) -> Result<OperatorPatch, Problem> {
+pub(super) fn operator_patch(object: &mut Object<'_>) -> Result<OperatorPatch, Problem> {
     let expires_at = object.settable("expires_at", "an RFC 3339 time or null", json::text)?;
     let expires_at_ms = match expires_at {
         None => Set::Leave,

@@ -43,7 +43,7 @@ pub(super) fn frame() -> OpenApi {
             { "name": "watch", "description": "Server-sent events" },
             { "name": "services", "description": "What is said of services, and who watches them" },
             { "name": "namespaces", "description": "Tenants' scopes" },
-            { "name": "overrides", "description": "Operators' words that outlived their instances" },
+            { "name": "overrides", "description": "Operators' words that outlived their instances, or come before them" },
             { "name": "discovery", "description": "For other systems" },
             { "name": "nodes", "description": "This node, and what operators do to it" },
             { "name": "process", "description": "Probes and metrics" },

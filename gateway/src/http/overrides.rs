@@ -1,22 +1,25 @@
-//! Operators' words that outlived their instances.
+//! Operators' words that outlived their instances, or come before them.
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use compute::command::Command;
+use compute::command::{Answer, Command, KeptOverride};
+use compute::model::Process;
 use http::{Request, StatusCode};
 
 use super::answer::Basis;
 use super::condition::{Expected, Reading};
 use super::encode::{self, Json};
 use super::gate::Call;
-use super::instances::Asked;
+use super::instances::{Asked, operator_patch};
+use super::json::Object;
 use super::namespaces::{Shown, list};
+use super::outcome::Verdict;
 use super::path::Place;
 use super::query::Query;
 use super::schema::{self, InInstance, InService, ReadRefusals, WriteRefusals};
 use super::selection::Page;
-use super::{App, outcome};
+use super::{App, outcome, rfc3339};
 use crate::admission::Verb;
 use crate::error::Problem;
 use crate::listing;
@@ -69,9 +72,50 @@ pub(super) async fn get_override(State(app): State<App>, request: Request<Body>)
     if reading.has(&basis) {
         return Ok(basis.not_modified());
     }
+    Ok(basis.json(StatusCode::OK, shown(&kept)))
+}
+
+fn shown(kept: &KeptOverride) -> bytes::Bytes {
     let mut json = Json::with_capacity(256);
-    encode::kept_override(&mut json, &kept);
-    Ok(basis.json(StatusCode::OK, json.into_bytes()))
+    encode::kept_override(&mut json, kept);
+    json.into_bytes()
+}
+
+/// Set what an operator sets where nobody is registered, for whoever comes
+///
+/// Whole: it takes the place of what is kept there. It is kept until `kept_until`, or else for `keep_ms`; with
+/// `incarnation` only the process of that name gets it. 409 where somebody is registered: that is `operate`'s.
+#[utoipa::path(
+    put, path = "/v1/namespaces/{ns}/services/{service}/overrides/{id}", operation_id = "put_override",
+    tag = "overrides", params(InInstance, schema::Acknowledged), request_body = schema::KeptWord,
+    responses(
+        (status = 200, description = "Replaced, or the same as before", body = schema::Override),
+        (status = 201, description = "There was none before", body = schema::Override),
+        (status = 202, description = "Taken, but less was reached than asked", body = schema::Accepted),
+        WriteRefusals)
+)]
+pub(super) async fn put_override(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
+    let asked = Asked::read(request).await?;
+    let instance = asked.place.instance()?;
+    let mut query = Query::read(asked.parts.uri.query())?;
+    let ack = outcome::ack(&mut query)?;
+    query.finish()?;
+    Expected::refuse(&asked.parts.headers)?;
+    let mut object = Object::of_body(&asked.body)?;
+    let word = operator_patch(&mut object)?;
+    let until_ms = object.nullable_text("kept_until")?.map(|at| rfc3339::parse("kept_until", &at)).transpose()?;
+    let only_for = object.nullable_text("incarnation")?.map(|name| Process::named(&name)).transpose()?;
+    object.finish()?;
+    asked.call.may(Verb::Operate, &instance.service.namespace)?;
+    let command = Command::KeepOverride { instance, word, until_ms, only_for };
+    let done = app.registry.submit_one(&asked.call.caller(&app), ack, command).await?;
+    let Answer::Override { kept, created } = &done.answer else { return Err(outcome::unexpected()) };
+    let verdict = Verdict::of(&done, ack, outcome::done(*created));
+    if verdict.short.is_some() {
+        return Ok(outcome::accepted(&app, &done, verdict));
+    }
+    let basis = outcome::settings_basis(&app, &done, kept.row.operator.revision);
+    Ok(basis.json(verdict.status, shown(kept)))
 }
 
 /// Forget a kept override

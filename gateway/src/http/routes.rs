@@ -133,6 +133,7 @@ fn settings(routes: Routes<'_>) -> Routes<'_> {
         .read(routes!(services::list_subscribers))
         .read(routes!(overrides::list_overrides))
         .read(routes!(overrides::get_override))
+        .write(routes!(overrides::put_override), OPERATE)
         .write(routes!(overrides::delete_override), OPERATE)
 }
 

@@ -27,7 +27,7 @@ pub(super) use parameters::{
 };
 pub(super) use refusals::{NotModified, OpenRefusals, ReadRefusals, Unready, WriteRefusals};
 pub(super) use requests::{
-    BatchOfKeys, BatchRegistration, Condition, NamespaceSettings, OperatorPatch, Registration, ServicePatch,
+    BatchOfKeys, BatchRegistration, Condition, KeptWord, NamespaceSettings, OperatorPatch, Registration, ServicePatch,
     ServiceSettings,
 };
 

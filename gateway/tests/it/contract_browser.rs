@@ -27,6 +27,7 @@ fn writes() -> Vec<(Method, String, &'static str)> {
         (Method::DELETE, at("/instances/a"), ""),
         (Method::POST, at("/instances/a/renew"), ""),
         (Method::PATCH, at("/instances/a/operator"), "{}"),
+        (Method::PUT, at("/overrides/b"), r#"{"isolated":true,"keep_ms":60000}"#),
         (Method::DELETE, at("/overrides/a"), ""),
         (Method::POST, "/v1/batch/register".into(), r#"{"items":[{"service":"s","id":"a","host":"h","port":1}]}"#),
         (Method::POST, "/v1/batch/renew".into(), keys),

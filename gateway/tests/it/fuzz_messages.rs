@@ -255,7 +255,8 @@ pub(crate) fn writes() -> Vec<BoxedStrategy<(&'static str, Vec<u8>)>> {
     let time = (any::<i64>(), any::<i32>()).prop_map(|(seconds, nanos)| Timestamp { seconds, nanos });
     let time = prop_oneof![time, Just(Timestamp { seconds: 1_900_000_000, nanos: 0 })];
     let part = prop_oneof![any::<f64>(), Just(0.5), Just(-0.0), Just(f64::NAN), Just(1.5)];
-    let set = (any::<Option<bool>>(), some_number(), some_text(), option::of(time), some_number());
+    let word = (any::<Option<bool>>(), some_number(), some_text(), option::of(time.clone()), some_number());
+    let (set, until) = (word.clone(), option::of(time));
     vec![
         call!("/thuban.v1.Registry/Register", register()),
         call!("/thuban.v1.Registry/Deregister", deregister()),
@@ -333,6 +334,32 @@ pub(crate) fn writes() -> Vec<BoxedStrategy<(&'static str, Vec<u8>)>> {
                         keep_ms,
                         clear,
                         generation,
+                        ack,
+                    }
+                },
+            )
+        ),
+        call!(
+            "/thuban.v1.Admin/PutOverride",
+            (texts(), word, until, some_text(), ack()).prop_map(
+                |(
+                    [namespace, service, id],
+                    (isolated, weight, note, expires_at, keep_ms),
+                    kept_until,
+                    incarnation,
+                    ack,
+                )| {
+                    pb::PutOverrideRequest {
+                        namespace,
+                        service,
+                        id,
+                        isolated,
+                        weight,
+                        note,
+                        expires_at,
+                        keep_ms,
+                        kept_until,
+                        incarnation,
                         ack,
                     }
                 },

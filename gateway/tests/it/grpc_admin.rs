@@ -201,6 +201,39 @@ async fn what_an_operator_kept_is_listed_and_dropped() {
 }
 
 #[tokio::test]
+async fn an_operators_word_waits_for_whoever_comes() {
+    let world = World::new().await;
+    let (mut admin, mut client) = (world.admin().await, world.client().await);
+    must_register(&mut client, [item("orders", "a")]).await;
+    let put = |id: &str| pb::PutOverrideRequest {
+        service: "orders".into(),
+        id: id.into(),
+        isolated: Some(true),
+        ..pb::PutOverrideRequest::default()
+    };
+    let for_one = pb::PutOverrideRequest { keep_ms: Some(60_000), incarnation: Some("two".into()), ..put("b") };
+    let made = admin.put_override(for_one.clone()).await.unwrap().into_inner();
+    let kept = made.kept.unwrap();
+    assert_eq!((made.created, kept.same_incarnation_only, kept.incarnation.as_str()), (true, true, "two"));
+    let until = pb::PutOverrideRequest { kept_until: kept.kept_until, ..for_one.clone() };
+    assert!(!admin.put_override(until).await.unwrap().into_inner().created);
+    let far = prost_types::Timestamp { seconds: 253_402_300_799, nanos: 0 };
+    let wrong = [
+        ("kept_until", put("b")),
+        ("kept_until", pb::PutOverrideRequest { kept_until: Some(far), ..put("b") }),
+        ("keep_ms", pb::PutOverrideRequest { keep_ms: Some(604_800_001), ..put("b") }),
+        ("incarnation", pb::PutOverrideRequest { incarnation: Some(String::new()), ..for_one }),
+        ("id", put("")),
+    ];
+    for (name, asked) in wrong {
+        let refused = admin.put_override(asked.clone()).await.unwrap_err();
+        assert_eq!((refused.code(), field(&refused).as_str()), (Code::InvalidArgument, name), "{asked:?}");
+    }
+    let there = pb::PutOverrideRequest { keep_ms: Some(1), ..put("a") };
+    assert_eq!(reason(&admin.put_override(there).await.unwrap_err()), "conflict");
+}
+
+#[tokio::test]
 async fn a_node_tells_of_itself() {
     let world = World::new().await;
     let (mut admin, mut client) = (world.admin().await, world.client().await);

@@ -61,6 +61,7 @@ const PROMISED: &[(&str, &str)] = &[
     ("patch", "/v1/namespaces/{ns}/services/{service}/instances/{id}/operator"),
     ("get", "/v1/namespaces/{ns}/services/{service}/overrides"),
     ("get", "/v1/namespaces/{ns}/services/{service}/overrides/{id}"),
+    ("put", "/v1/namespaces/{ns}/services/{service}/overrides/{id}"),
     ("delete", "/v1/namespaces/{ns}/services/{service}/overrides/{id}"),
     ("get", "/v1/namespaces/{ns}/services/{service}/watch"),
     ("get", "/v1/namespaces/{ns}/services/{service}/subscribers"),

@@ -1,5 +1,5 @@
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::http_world::{ORDERS, World};
 
@@ -156,6 +156,41 @@ async fn an_override_that_outlived_its_instance_is_shown_and_forgotten() {
     assert_eq!(world.get(&format!("{ORDERS}/overrides/a")).await.problem(), (404, "override_not_found".to_owned()));
     assert_eq!(world.delete(&format!("{ORDERS}/overrides/a")).await.problem().0, 404);
     assert_eq!(world.register("a").await.json()["isolated"], false);
+}
+
+#[tokio::test]
+async fn an_operators_word_waits_for_whoever_comes() {
+    let world = World::new().await;
+    let (at, word) = (format!("{ORDERS}/overrides/a"), r#"{"isolated":true,"note":"bad disk","keep_ms":60000}"#);
+    assert_eq!(world.put(&at, word).await.problem(), (404, "service_not_found".to_owned()));
+    world.put(ORDERS, "{}").await.expect(201);
+    let made = world.put(&at, word).await.expect(201);
+    assert_eq!((&made.json()["operator"]["note"], &made.json()["incarnation"]), (&json!("bad disk"), &Value::Null));
+    assert_eq!(world.get(&at).await.expect(200).json(), made.json());
+    // Whole, and for one process; the same again is no change.
+    let until = made.json()["kept_until"].clone();
+    let other = json!({"weight": 0, "kept_until": until, "incarnation": "two"}).to_string();
+    let replaced = world.put(&at, &other).await.expect(200).json();
+    assert_eq!(replaced["operator"]["note"], Value::Null);
+    assert_eq!((&replaced["kept_until"], &replaced["incarnation"]), (&until, &json!("two")));
+    assert_eq!(world.put(&at, &other).await.expect(200).json(), replaced);
+    for (body, field) in [
+        ("{}", "body"),
+        (r#"{"isolated":true}"#, "kept_until"),
+        (r#"{"isolated":true,"kept_until":"2001-01-01T00:00:00Z"}"#, "kept_until"),
+        (r#"{"isolated":true,"kept_until":"2999-01-01T00:00:00Z"}"#, "kept_until"),
+        (r#"{"isolated":true,"keep_ms":1,"incarnation":""}"#, "incarnation"),
+        (r#"{"isolated":true,"keep_ms":1,"generation":"1.2.3"}"#, "generation"),
+        (r#"{"weight":10001,"keep_ms":1}"#, "weight"),
+    ] {
+        let refused = world.put(&at, body).await;
+        assert_eq!(refused.problem(), (400, "invalid_argument".to_owned()), "{body}");
+        assert_eq!(refused.field(), field, "{body}");
+    }
+    let body = r#"{"host":"h","port":1,"incarnation":"two"}"#;
+    let come = world.put(&format!("{ORDERS}/instances/a"), body).await.expect(201).json();
+    assert_eq!((&come["weight"], &come["operator"]["weight"]), (&json!(0), &json!(0)));
+    assert_eq!(world.put(&at, word).await.problem(), (409, "conflict".to_owned()));
 }
 
 #[tokio::test]

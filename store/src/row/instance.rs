@@ -81,18 +81,14 @@ impl Kind for Overrides {
             int(row.operator.revision.packed()),
             int(row.until_ms),
             part(&row.operator),
-            part_or_null(row.only_for.as_deref()),
+            part_or_null(row.only_for.as_ref()),
         ]);
     }
 
     fn read<C: Cells>(reader: &mut Reader<'_, C>) -> Result<(InstanceKey, OverrideRow), Wrong> {
         let key = reader.instance_key()?;
         let revision = reader.revision()?;
-        let row = OverrideRow {
-            until_ms: reader.u64()?,
-            operator: reader.part()?,
-            only_for: reader.part_or_null()?.map(Box::new),
-        };
+        let row = OverrideRow { until_ms: reader.u64()?, operator: reader.part()?, only_for: reader.part_or_null()? };
         if row.operator.revision != revision {
             return Err(format!("an operator's word of {} in a row of {revision}", row.operator.revision));
         }

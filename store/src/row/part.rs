@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use compute::model::{
     Author, Cause, Check, CheckKind, Health, HealthReason, Invalid, Lease, Metadata, NamespaceSettings, Operator,
-    OperatorPatch, Provider, ProviderSpec, Removal, RemovalReason, Revision, ServiceSettings, SessionId, Set,
+    OperatorPatch, Process, Provider, ProviderSpec, Removal, RemovalReason, Revision, ServiceSettings, SessionId, Set,
 };
 use prost::Message;
 use schemas::thuban::change::v1 as proto;
@@ -163,6 +163,32 @@ impl Part for Provider {
             incarnation: message.incarnation,
         };
         Self::new(&spec).map_err(invalid)
+    }
+}
+
+/// As the provider that it is, with nothing but what names it: the first nodes wrote all that it had registered.
+impl Part for Process {
+    type Message = proto::Provider;
+
+    fn to_message(&self) -> proto::Provider {
+        use proto::lease::Kind;
+        match self {
+            Self::Incarnation(name) => proto::Provider { incarnation: Some(name.to_string()), ..Default::default() },
+            Self::Session(session) => {
+                let kind = Kind::Stream(proto::StreamLease { session: session.0.into(), remove_after_ms: 0 });
+                proto::Provider { lease: Some(proto::Lease { kind: Some(kind) }), ..Default::default() }
+            }
+        }
+    }
+
+    fn from_message(message: proto::Provider) -> Result<Self, Wrong> {
+        use proto::lease::Kind;
+        match (message.incarnation, message.lease.and_then(|lease| lease.kind)) {
+            (Some(name), _) if !name.is_empty() => Self::named(&name).map_err(invalid),
+            (None, Some(Kind::Stream(stream))) => session_id(&stream.session).map(Self::Session),
+            // Of one that named nothing, as the first nodes kept it: a name that nobody can have.
+            _ => Ok(Self::Incarnation("".into())),
+        }
     }
 }
 

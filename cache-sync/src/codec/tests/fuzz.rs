@@ -170,7 +170,10 @@ fn about_instances() -> BoxedStrategy<Wire> {
             author,
             set_at_ms,
             revision,
-        });
+        })
+        .boxed();
+    use wire::keep_override::OnlyFor;
+    let only_for = prop_oneof![text().prop_map(OnlyFor::Incarnation), sixteen().prop_map(OnlyFor::Session)];
     prop_oneof![
         3 => (instance(), provider(), base(), any::<Option<u32>>()).prop_map(|(instance, provider, base, epoch)| {
             Wire::Register(wire::Register { instance, provider, base, epoch })
@@ -178,6 +181,10 @@ fn about_instances() -> BoxedStrategy<Wire> {
         1 => (instance(), packed(), -1..5_i32).prop_map(|(instance, generation, reason)| {
             Wire::Deregister(wire::Deregister { instance, generation, reason })
         }),
+        2 => (instance(), packed(), option::of(packed()), option::of(operator.clone()), any::<u64>(), option::of(only_for))
+            .prop_map(|(instance, absent, over, operator, until_ms, only_for)| {
+                Wire::KeepOverride(wire::KeepOverride { instance, absent, over, operator, until_ms, only_for })
+            }),
         2 => (instance(), packed(), packed(), option::of(operator)).prop_map(|(instance, generation, base, operator)| {
             Wire::Operate(wire::Operate { instance, generation, base, operator })
         }),

@@ -128,6 +128,7 @@ fn about_instances() -> Vec<(&'static str, Op)> {
         set_at_ms: 1_700_000_000_000,
         revision: at(43, 1),
     };
+    let kept = Operator { revision: Revision::ZERO, ..operator.clone() };
     let session = SessionId([9; 16]);
     let suspect = |cause| Op::Suspect { instance: instance.clone(), generation, age_ms: 10_000, cause };
     let deregister = |reason| Op::Deregister { instance: instance.clone(), generation, reason };
@@ -140,6 +141,28 @@ fn about_instances() -> Vec<(&'static str, Op)> {
             Op::Operate { instance: instance.clone(), generation, base: at(43, 0), operator: Some(Box::new(operator)) },
         ),
         ("operate_end", Op::Operate { instance: instance.clone(), generation, base: at(44, 0), operator: None }),
+        (
+            "keep_override",
+            Op::KeepOverride {
+                instance: instance.clone(),
+                absent: at(44, 0).position(),
+                over: None,
+                kept: Box::new(OverrideRow { operator: kept.clone(), until_ms: 1_700_000_700_000, only_for: None }),
+            },
+        ),
+        (
+            "keep_override_for_one",
+            Op::KeepOverride {
+                instance: instance.clone(),
+                absent: at(44, 0).position(),
+                over: Some(at(43, 1)),
+                kept: Box::new(OverrideRow {
+                    operator: kept,
+                    until_ms: 1_700_000_700_000,
+                    only_for: Some(Process::Incarnation("boot-1".into())),
+                }),
+            },
+        ),
         ("end_override", Op::EndOverride { instance: instance.clone(), operator: at(45, 0) }),
         ("suspect_lapse", suspect(Cause::Lapse)),
         ("suspect_session", suspect(Cause::Session { session, epoch: 2 })),

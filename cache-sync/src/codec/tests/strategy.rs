@@ -85,6 +85,21 @@ fn beacon(name: &'static str, peer: &'static str) -> impl Strategy<Value = Op> {
     })
 }
 
+fn keep_override() -> impl Strategy<Value = Op> {
+    let only_for = prop_oneof![
+        "[a-z0-9]{1,40}".prop_map(|name| Process::Incarnation(name.into())),
+        any::<[u8; 16]>().prop_map(|id| Process::Session(SessionId(id))),
+    ];
+    let kept = (operator(0..=10_000), any::<u64>(), option::of(only_for))
+        .prop_map(|(operator, until_ms, only_for)| Box::new(OverrideRow { operator, until_ms, only_for }));
+    (instance(), position(), option::of(revision()), kept).prop_map(|(instance, absent, over, kept)| Op::KeepOverride {
+        instance,
+        absent,
+        over,
+        kept,
+    })
+}
+
 fn about_instances() -> impl Strategy<Value = Op> {
     let register =
         (instance(), provider(), base(), option::of(any::<u32>())).prop_map(|(instance, provider, base, epoch)| {
@@ -104,6 +119,7 @@ fn about_instances() -> impl Strategy<Value = Op> {
                 Op::Operate { instance, generation, base, operator: operator.map(Box::new) }
             }
         ),
+        keep_override(),
         (instance(), revision()).prop_map(|(instance, operator)| Op::EndOverride { instance, operator }),
     ]
 }

@@ -221,7 +221,7 @@ impl Applier {
                 }
                 true
             }
-            Op::PutNamespace { .. } | Op::PutService { .. } | Op::Operate { .. } => true,
+            Op::PutNamespace { .. } | Op::PutService { .. } | Op::Operate { .. } | Op::KeepOverride { .. } => true,
             _ => false,
         };
         (is_new && self.unlanded() >= self.config.unlanded_max).then_some(UNLANDED)
@@ -238,6 +238,7 @@ impl Applier {
             Answer::Instance { instance, .. } => instance.revision,
             Answer::Service { row, .. } => row.revision,
             Answer::Namespace { row, .. } => row.revision,
+            Answer::Override { kept, .. } => kept.row.operator.revision,
             _ => self.state.position().last(),
         };
         let outcome = Outcome { answer, reached: Reached::Log, revision };
@@ -503,6 +504,7 @@ impl Item {
                 | Command::Deregister { instance, .. }
                 | Command::Renew { instance, .. }
                 | Command::Operate { instance, .. }
+                | Command::KeepOverride { instance, .. }
                 | Command::DropOverride { instance } => Subject::Instance(instance.clone()),
                 Command::OpenSession { session, .. }
                 | Command::AttachSession { session }
@@ -520,6 +522,7 @@ fn creates(op: &Op) -> bool {
         Op::PutNamespace { base: Base::Absent(_), .. }
             | Op::PutService { base: Base::Absent(_), .. }
             | Op::Register { base: Base::Absent(_), .. }
+            | Op::KeepOverride { over: None, .. }
             | Op::OpenSession { .. }
     )
 }

@@ -2,6 +2,7 @@
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use crate::model::limits::OVERRIDES_MAX;
 use crate::node::Config;
 use crate::node::link::{self, Counted, Member};
 use crate::node::overlay::OVERLAY_MAX;
@@ -44,6 +45,7 @@ pub(super) struct Meters {
     freezes: Gauge,
     tombstones: Gauge,
     kept: Gauge,
+    unkept: Counter,
     timers: Gauge,
     calls: Gauge,
     queues: Queues,
@@ -96,6 +98,7 @@ impl Meters {
         limit(SESSIONS, config.sessions_max);
         limit("writes in the overlay", OVERLAY_MAX);
         limit("probes under way", config.probes_max);
+        limit("kept words of operators", OVERRIDES_MAX);
         Self {
             changes: counter!("thuban_changes_applied_total"),
             frames: counter!("thuban_frames_appended_total"),
@@ -117,6 +120,7 @@ impl Meters {
             freezes: gauge!("thuban_freezes"),
             tombstones: gauge!("thuban_tombstones"),
             kept: gauge!("thuban_kept_overrides"),
+            unkept: counter!("thuban_unkept_overrides_total"),
             timers: gauge!("thuban_timers"),
             calls: gauge!("thuban_calls_waiting"),
             queues: Queues::new(),
@@ -152,6 +156,11 @@ impl Meters {
         self.changes.increment(changes as u64);
         self.apply_seconds.record(seconds(apply_us));
         self.publish_seconds.record(seconds(publish_us));
+    }
+
+    /// Words of operators that would have outlived their instances, had there been room.
+    pub(super) fn unkept(&self, words: usize) {
+        self.unkept.increment(words as u64);
     }
 
     pub(super) fn late(&self, ms: MonoMs) {

@@ -35,6 +35,7 @@ impl Applier {
         for (namespace, row) in applied.namespaces.iter().filter(|(_, row)| row.is_some()) {
             self.directory.put_namespace(namespace, row.clone());
         }
+        self.metrics.unkept(applied.unkept);
         for service in &applied.kept {
             self.directory.put_kept(service, self.state.kept_overrides(service));
         }

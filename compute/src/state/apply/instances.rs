@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::model::limits::KEEP_AFTER_EXPIRY_MS;
+use crate::model::limits::{KEEP_AFTER_EXPIRY_MS, OVERRIDES_MAX};
 use crate::model::{
-    Base, Health, Instance, InstanceKey, Lease, LeaseCell, Operator, OverrideRow, Provider, RemovalReason, Revision,
-    ServiceSettings, Tombstone,
+    Base, Health, Instance, InstanceKey, Lease, LeaseCell, Operator, OverrideRow, Position, Provider, RemovalReason,
+    Revision, ServiceSettings, Tombstone,
 };
 use crate::watch::Recorded;
 
@@ -115,7 +115,7 @@ impl Applying<'_> {
 
     fn take_kept(&mut self, key: &InstanceKey, provider: &Provider) -> Option<Box<Operator>> {
         let kept = self.state.overrides.get(key)?;
-        let fits = kept.only_for.as_deref().is_none_or(|life| life.is_same_process_as(provider));
+        let fits = kept.only_for.as_ref().is_none_or(|process| process.is_of(provider));
         let stands = kept.until_ms > self.time_ms && kept.operator.expires_at_ms.is_none_or(|at| at > self.time_ms);
         let kept = self.state.overrides.remove(key)?;
         self.kept_changed(key);
@@ -157,16 +157,41 @@ impl Applying<'_> {
     /// An operator's word outlives its instance as long as it was told to, and a little after an expiry, for the same
     /// process: it may only have been cut off.
     fn keep_override(&mut self, key: &InstanceKey, old: &Instance, operator: &Operator, reason: RemovalReason) {
-        let expired = reason == RemovalReason::Expired;
-        let (keep_ms, only_for) = match operator.keep_ms {
-            0 if expired => (KEEP_AFTER_EXPIRY_MS, Some(Box::new(old.provider.clone()))),
-            0 => return,
-            keep_ms => (keep_ms, None),
+        let (keep_ms, only_for) = match (operator.keep_ms, reason, old.provider.process()) {
+            (0, RemovalReason::Expired, Some(process)) => (KEEP_AFTER_EXPIRY_MS, Some(process)),
+            (0, ..) => return,
+            (keep_ms, ..) => (keep_ms, None),
         };
+        if self.state.overrides.len() >= OVERRIDES_MAX {
+            self.out.unkept += 1;
+            return;
+        }
         let until_ms = self.time_ms.saturating_add(keep_ms).min(operator.expires_at_ms.unwrap_or(u64::MAX));
         let row = OverrideRow { operator: operator.clone(), until_ms, only_for };
         self.state.overrides.insert(key.clone(), row);
         self.kept_changed(key);
+    }
+
+    /// An operator's word where nobody is.
+    pub(super) fn keep(
+        &mut self,
+        key: &InstanceKey,
+        absent: Position,
+        over: Option<Revision>,
+        kept: &OverrideRow,
+    ) -> Result {
+        if !self.state.services.contains_key(&key.service) {
+            return Err(Refusal::Absent);
+        }
+        let there = self.state.instance(key).cloned();
+        self.check_base(key, there.as_deref(), Base::Absent(absent))?;
+        if self.state.overrides.get(key).map(|there| there.operator.revision) != over {
+            return Err(Refusal::Base);
+        }
+        let operator = Operator { revision: self.revision, set_at_ms: self.time_ms, ..kept.operator.clone() };
+        self.state.overrides.insert(key.clone(), OverrideRow { operator, ..kept.clone() });
+        self.kept_changed(key);
+        Ok(())
     }
 
     fn leave_session(&mut self, key: &InstanceKey, old: &Instance) {

@@ -2,7 +2,7 @@
 
 use crate::command::{Command, ServicePatch};
 use crate::model::{
-    Check, CheckKind, InstanceKey, Lease, Namespace, NamespaceSettings, OperatorPatch, Provider, ProviderSpec,
+    Check, CheckKind, InstanceKey, Lease, Namespace, NamespaceSettings, OperatorPatch, Process, Provider, ProviderSpec,
     RemovalReason, SessionId, Set,
 };
 use crate::port::Chance;
@@ -12,7 +12,7 @@ use super::{HOUR_MS, Script, VALID};
 impl Script {
     pub(super) fn some_command(&mut self) -> Command {
         let instance = self.some_key();
-        match self.below(21) {
+        match self.below(23) {
             0..=5 => self.some_register(instance),
             6 | 7 => {
                 let reason = self.one_of(&[RemovalReason::Deregistered, RemovalReason::Operator]);
@@ -32,6 +32,7 @@ impl Script {
                 let settings = NamespaceSettings { description, ..NamespaceSettings::default() };
                 Command::PutNamespace { namespace, settings }
             }
+            18 | 19 => self.some_kept_word(instance),
             _ => self.some_session(),
         }
     }
@@ -62,6 +63,15 @@ impl Script {
             keep_ms,
             ..OperatorPatch::default()
         }
+    }
+
+    /// Mostly where nobody is.
+    fn some_kept_word(&self, instance: InstanceKey) -> Command {
+        let now_ms = self.wall_ms.max(self.state.log().time_ms);
+        let until_ms = self.one_of(&[None, Some(now_ms + 60_000), Some(now_ms + 24 * HOUR_MS)]);
+        let only_for = self.one_of(&[None, None, Some("one"), Some("two")]);
+        let only_for = only_for.map(|name| Process::named(name).expect(VALID));
+        Command::KeepOverride { instance, word: self.some_patch(), until_ms, only_for }
     }
 
     fn some_description(&self) -> Command {

@@ -10,9 +10,9 @@ use crate::model::limits::{
 use crate::model::{
     Author, Cause, Check, CheckKind, Digest, Freeze, FreezeScope, Health, HealthReason, Instance, InstanceId,
     InstanceKey, Lease, LeaseCell, LogIdentity, LogState, MemberRow, Metadata, Namespace, NamespaceRow,
-    NamespaceSettings, NodeIncarnation, Operator, OriginRow, OverrideRow, Position, Provider, ProviderSpec, Removal,
-    RemovalReason, Revision, Row, Rows, ServiceKey, ServiceRow, ServiceSettings, Session, SessionId, Suspicion,
-    Tombstone,
+    NamespaceSettings, NodeIncarnation, Operator, OriginRow, OverrideRow, Position, Process, Provider, ProviderSpec,
+    Removal, RemovalReason, Revision, Row, Rows, ServiceKey, ServiceRow, ServiceSettings, Session, SessionId,
+    Suspicion, Tombstone,
 };
 
 const VALID: &str = "a sample is within the limits";
@@ -82,7 +82,15 @@ pub fn every_kind(at: Position) -> Rows {
                 OverrideRow {
                     operator: short_operator(revision),
                     until_ms: u64::MAX,
-                    only_for: Some(Box::new(longest_provider())),
+                    only_for: longest_provider().process(),
+                },
+            ),
+            Row::Put(
+                key("for-a-session"),
+                OverrideRow {
+                    operator: operator(revision),
+                    until_ms: 1,
+                    only_for: Some(Process::Session(SessionId([0xfe; 16]))),
                 },
             ),
         ],

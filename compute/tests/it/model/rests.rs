@@ -43,9 +43,11 @@ impl Model {
             | Op::PutService { .. }
             | Op::DeleteService { .. }
             | Op::CollectService { .. } => self.catalog(&mut wrong, op, now),
-            Op::Register { .. } | Op::Deregister { .. } | Op::Operate { .. } | Op::EndOverride { .. } => {
-                self.people(&mut wrong, op, now);
-            }
+            Op::Register { .. }
+            | Op::Deregister { .. }
+            | Op::Operate { .. }
+            | Op::KeepOverride { .. }
+            | Op::EndOverride { .. } => self.people(&mut wrong, op, now),
             Op::Suspect { .. } | Op::Refute { .. } | Op::Confirm { .. } | Op::Unhealthy { .. } | Op::Expire { .. } => {
                 self.doubts(&mut wrong, op)
             }
@@ -110,6 +112,7 @@ impl Model {
             | Op::Register { .. }
             | Op::Deregister { .. }
             | Op::Operate { .. }
+            | Op::KeepOverride { .. }
             | Op::EndOverride { .. }
             | Op::Refute { .. }
             | Op::CloseSession { .. } => {}
@@ -158,12 +161,13 @@ impl Model {
                     wrong.unless(current.is_some() && current == *epoch, Refusal::Epoch);
                 }
                 wrong.unless(self.namespaces.contains_key(&instance.service.namespace), Refusal::Absent);
-                wrong.base(self.living.get(instance).map(|i| i.revision), *base, now);
-                if let Base::Absent(seen) = base {
-                    // It came and went since then.
-                    let mut gone = self.removals.iter().filter(|gone| gone.key == *instance);
-                    wrong.unless(!gone.any(|gone| gone.removal.revision.position() > *seen), Refusal::Base);
-                }
+                self.life(wrong, instance, *base, now);
+            }
+            Op::KeepOverride { instance, absent, over, .. } => {
+                wrong.unless(self.services.contains_key(&instance.service), Refusal::Absent);
+                self.life(wrong, instance, Base::Absent(*absent), now);
+                let kept = self.kept.get(instance).map(|kept| kept.operator.revision);
+                wrong.unless(kept == *over, Refusal::Base);
             }
             Op::Deregister { instance, generation, .. } => self.of_generation(wrong, instance, *generation),
             Op::Operate { instance, generation, base, .. } => {
@@ -177,6 +181,16 @@ impl Model {
                 wrong.unless([live, kept].contains(&Some(*operator)), Refusal::Absent);
             }
             _ => {}
+        }
+    }
+
+    /// What is wrong with what somebody saw of an instance.
+    fn life(&self, wrong: &mut Wrong, instance: &InstanceKey, base: Base, now: Now<'_>) {
+        wrong.base(self.living.get(instance).map(|i| i.revision), base, now);
+        if let Base::Absent(seen) = base {
+            // It came and went since then.
+            let mut gone = self.removals.iter().filter(|gone| gone.key == *instance);
+            wrong.unless(!gone.any(|gone| gone.removal.revision.position() > seen), Refusal::Base);
         }
     }
 

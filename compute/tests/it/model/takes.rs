@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use compute::model::limits::KEEP_AFTER_EXPIRY_MS;
+use compute::model::limits::{KEEP_AFTER_EXPIRY_MS, OVERRIDES_MAX};
 use compute::model::{
     Cause, Freeze, FreezeScope, Health, HealthReason, Instance, InstanceKey, LeaseCell, MemberRow, NamespaceRow, Op,
     Operator, OverrideRow, Provider, Removal, RemovalReason, ServiceKey, ServiceSettings, Session, Suspicion,
 };
 
-use super::{Described, Gone, Model, Now, is_one_process};
+use super::{Described, Gone, Model, Now, is_one_process, names, process};
 
 impl Model {
     pub(super) fn take(&mut self, op: &Op, now: Now<'_>) {
@@ -34,14 +34,7 @@ impl Model {
                 let operator = operator.as_deref().map(said);
                 self.change(instance, now, |there| there.operator = operator);
             }
-            Op::EndOverride { instance, operator } => {
-                let live = self.living.get(instance).and_then(|there| there.operator.as_ref()).map(|o| o.revision);
-                if live == Some(*operator) {
-                    self.change(instance, now, |there| there.operator = None);
-                } else {
-                    self.kept.remove(instance);
-                }
-            }
+            Op::KeepOverride { .. } | Op::EndOverride { .. } => self.words(op, now),
             Op::Suspect { instance, generation, age_ms, cause } => {
                 let (generation, age_ms, cause) = (*generation, *age_ms, cause.clone());
                 self.suspicions.insert(instance.clone(), Suspicion { revision, generation, age_ms, cause });
@@ -81,6 +74,26 @@ impl Model {
                 (there.gone, there.seen) = (true, revision);
                 self.freezes.remove(&FreezeScope::Node(*node));
             }
+        }
+    }
+
+    /// What operators say where nobody is, and what has come to its end.
+    fn words(&mut self, op: &Op, now: Now<'_>) {
+        match op {
+            Op::KeepOverride { instance, kept, .. } => {
+                let mut kept = OverrideRow::clone(kept);
+                (kept.operator.revision, kept.operator.set_at_ms) = (now.revision, now.time_ms);
+                self.kept.insert(instance.clone(), kept);
+            }
+            Op::EndOverride { instance, operator } => {
+                let live = self.living.get(instance).and_then(|there| there.operator.as_ref()).map(|o| o.revision);
+                if live == Some(*operator) {
+                    self.change(instance, now, |there| there.operator = None);
+                } else {
+                    self.kept.remove(instance);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -146,7 +159,7 @@ impl Model {
                 old.operator.filter(|word| word.keep_ms > 0 || same)
             }
             None => self.kept.remove(key).and_then(|kept| {
-                let fits = kept.only_for.is_none_or(|life| is_one_process(&life, &provider));
+                let fits = kept.only_for.is_none_or(|process| names(&process, &provider));
                 let over =
                     kept.until_ms <= now.time_ms || kept.operator.expires_at_ms.is_some_and(|at| at <= now.time_ms);
                 (fits && !over).then(|| Box::new(kept.operator))
@@ -170,12 +183,14 @@ impl Model {
         let old = self.living.remove(key).expect("it stood");
         self.suspicions.remove(key);
         if let Some(word) = old.operator {
+            let process = process(&old.provider);
             let (keep_ms, only_for) = match (word.keep_ms, reason) {
-                (0, RemovalReason::Expired) => (KEEP_AFTER_EXPIRY_MS, Some(Box::new(old.provider))),
+                // Who did not say who it is can't come back as itself.
+                (0, RemovalReason::Expired) if process.is_some() => (KEEP_AFTER_EXPIRY_MS, process),
                 (keep_ms, _) => (keep_ms, None),
             };
             let until_ms = word.expires_at_ms.unwrap_or(u64::MAX).min(now.time_ms + keep_ms);
-            if keep_ms > 0 {
+            if keep_ms > 0 && self.kept.len() < OVERRIDES_MAX {
                 self.kept.insert(key.clone(), OverrideRow { operator: *word, until_ms, only_for });
             }
         }

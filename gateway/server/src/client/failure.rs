@@ -57,6 +57,11 @@ impl Refusal {
         self.status >= 500 || self.status == 429
     }
 
+    /// An end that was asked for is not in the time that is allowed.
+    pub(super) fn is_about_time(&self) -> bool {
+        matches!(self.field.as_deref(), Some("expires_at" | "kept_until"))
+    }
+
     /// Also of one item of a batch, which has no words of its own for the status.
     pub(super) fn of(status: u16, document: &Value) -> Self {
         let text = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);

@@ -1,5 +1,5 @@
-//! The whole registry as lines: a head, then namespaces, services and instances, and an end that proves that nothing is
-//! missing. What is read back is registered again, so generations and revisions are new.
+//! The whole registry as lines: a head, then namespaces, services, instances and words of operators where none is, and
+//! an end that proves that nothing is missing. What is read back is registered again, so generations and revisions are new.
 
 use serde_json::Value;
 
@@ -9,8 +9,9 @@ mod import;
 pub(super) use export::Export;
 pub(super) use import::Import;
 
-/// Of the lines that are written, and the oldest that are read: that one had no digest.
-const FORMAT: u64 = 2;
+/// Of the lines that are written, and the oldest that are read: that one had no digest, and the next one no words of
+/// operators without an instance.
+const FORMAT: u64 = 3;
 const FORMAT_OLDEST: u64 = 1;
 
 const NAMESPACE_FIELDS: &[&str] = &["description", "metadata"];
@@ -19,6 +20,8 @@ const SERVICE_FIELDS: &[&str] = &["description", "owner", "metadata", "protect_t
 const PROVIDER_FIELDS: &[&str] =
     &["host", "port", "ports", "protocol", "version", "zone", "region", "metadata", "incarnation", "lease"];
 const OPERATOR_FIELDS: &[&str] = &["isolated", "weight", "note", "expires_at", "keep_ms"];
+/// What a word has beside them where there is no instance.
+const KEPT_FIELDS: &[&str] = &["kept_until", "incarnation"];
 
 pub(super) fn provider(instance: &Value) -> Value {
     let own = instance.get("provider_weight").or_else(|| instance.get("weight")).cloned();

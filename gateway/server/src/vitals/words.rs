@@ -24,6 +24,7 @@ const WORDS: &[(Kind, &str, &str)] = &[
     (Gauge, "thuban_freezes", "Freezes of expiry that stand."),
     (Gauge, "thuban_tombstones", "Removed instances that are remembered."),
     (Gauge, "thuban_kept_overrides", "Words of operators that outlive their instance."),
+    (Counter, "thuban_unkept_overrides_total", "Words of operators that ended with their instance, for as many are kept as may be."),
     (Gauge, "thuban_timers", "Times at which something ends by itself."),
     (Gauge, "thuban_overlay_changes", "Changes that are shown and not in the log yet."),
     (Gauge, "thuban_calls_waiting", "Calls that wait for their changes to be applied."),

@@ -120,6 +120,20 @@ async fn fill(node: &Node) {
     }
 }
 
+/// What is kept for whoever comes, and for one process.
+async fn leave_words(node: &Node) {
+    let mut caller = node.caller().await;
+    let operator = |id: &str| format!("{}/operator", instance("orders", id));
+    let body = json!({"host": "h", "port": 1, "lease": {"kind": "permanent"}});
+    caller.put(&instance("orders", "gone"), &body).await.expect(201);
+    let word = json!({"isolated": true, "note": "bad disk", "keep_ms": 600_000});
+    caller.call(::http::Method::PATCH, &operator("gone"), Some(&word)).await.unwrap().expect(200);
+    caller.call(::http::Method::DELETE, &instance("orders", "gone"), None).await.unwrap().expect(204);
+    let word = json!({"weight": 0, "keep_ms": 86_400_000, "incarnation": "pod-7"});
+    let at = "/v1/namespaces/default/services/orders/overrides/to-come";
+    caller.put(at, &word).await.expect(201);
+}
+
 async fn register_on_a_session(seat: &Seat) -> Attached {
     let caller = Caller { author: Author::new("somebody", "test"), is_operator: false };
     let held = seat.registry.open_session(&caller, 300_000, "client").await.unwrap();
@@ -150,15 +164,18 @@ async fn a_registry_moves_to_a_cluster_and_back_and_the_same_again_changes_nothi
     let cluster = cluster().await;
     let [a, b, c] = &cluster[..] else { panic!("three") };
     fill(&alone).await;
+    leave_words(&alone).await;
     let exported = export(&alone.url()).await;
     let end: Value = serde_json::from_str(exported.lines().last().unwrap()).unwrap();
-    // Three namespaces, two services, thirty instances.
-    assert_eq!((&end["lines"], end["digest"].as_str().map(str::len)), (&json!(35), Some(64)));
+    // Three namespaces, two services, thirty instances, two words for those who come.
+    assert_eq!((&end["lines"], end["digest"].as_str().map(str::len)), (&json!(37), Some(64)));
     let file = home.path().join("export.jsonl");
     std::fs::write(&file, &exported).unwrap();
     let file = file.to_str().unwrap();
 
-    import(&a.url, file, &["30 instances registered, 0 of sessions left out", " 0 lines refused"]).await;
+    let said =
+        "30 instances registered, 0 of sessions left out, 2 words of operators kept, 0 words of operators were over";
+    import(&a.url, file, &[said, " 0 lines refused"]).await;
     let reached = a.registry.progress().applied.last();
     c.registry.reach(reached).await.unwrap();
     assert_eq!(export(&c.url).await, exported, "another node has the same");
@@ -208,12 +225,52 @@ async fn an_operators_word_that_is_over_is_left_out_and_another_one_is_replaced_
     import(&node.url(), path, &["0 words of operators were over, 0 lines refused"]).await;
     let set = operator().await;
     assert_eq!((&set["weight"], &set["note"], &set["isolated"]), (&json!(7), &Value::Null, &Value::Null));
-    // One that outlives its instance is not written, and that is said.
-    std::fs::write(&file, lines(json!({"weight": 7, "keep_ms": 60_000}))).unwrap();
-    import(&node.url(), path, &["0 lines refused"]).await;
+    // One that ended with its instance is not written.
     run(&["deregister", "orders", "a", "--server", &node.url()]).await.with(0, &[]);
-    let said =
-        ["2 lines, digest ", "left out: 0 instances of sessions, 1 words of operators that outlived their instance"];
+    let said = ["2 lines, digest ", "left out: 0 instances of sessions, 0 words of operators that wait for a session"];
     run(&["export", "--server", &node.url()]).await.with(0, &said);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_word_for_whoever_comes_is_theirs_who_have_come() {
+    let home = Home::new();
+    let node = home.start().await;
+    let mut caller = node.caller().await;
+    for (id, incarnation) in [("any", "one"), ("same", "one"), ("another", "two")] {
+        let body = json!({"host": "h", "port": 1, "incarnation": incarnation, "lease": {"kind": "permanent"}});
+        caller.put(&instance("orders", id), &body).await.expect(201);
+    }
+    let line = |id: &str, kept: Value| {
+        let word = json!({"isolated": true, "note": "moved"});
+        let line = json!({
+            "kind": "override", "namespace": "default", "service": "orders", "id": id, "operator": word, "kept": kept,
+        });
+        line.to_string()
+    };
+    let nobody = "/v1/namespaces/default/services/orders/overrides/nobody";
+    let tomorrow =
+        caller.put(nobody, &json!({"weight": 1, "keep_ms": 86_400_000})).await.expect(201)["kept_until"].clone();
+    let lines = [
+        json!({"kind": "export", "format": 3}).to_string(),
+        line("any", json!({"kept_until": tomorrow})),
+        line("same", json!({"kept_until": tomorrow, "incarnation": "one"})),
+        line("another", json!({"kept_until": tomorrow, "incarnation": "one"})),
+        line("over", json!({"kept_until": "2001-01-01T00:00:00Z"})),
+        line("nobody", json!({"kept_until": tomorrow})),
+        json!({"kind": "end", "lines": 5}).to_string(),
+    ];
+    let file = home.path().join("lines");
+    std::fs::write(&file, lines.map(|line| line + "\n").concat()).unwrap();
+    let said = "3 words of operators kept, 2 words of operators were over, 0 lines refused";
+    for _ in 0..2 {
+        import(&node.url(), file.to_str().unwrap(), &[said]).await;
+        for (id, isolated) in [("any", true), ("same", true), ("another", false)] {
+            assert_eq!(caller.get(&instance("orders", id)).await.expect(200)["isolated"], isolated, "{id}");
+        }
+        let kept = caller.get("/v1/namespaces/default/services/orders/overrides").await.expect(200);
+        let ids: Vec<_> = kept["items"].as_array().unwrap().iter().map(|kept| &kept["id"]).collect();
+        assert_eq!(ids, ["nobody"]);
+    }
     node.stop().await;
 }

@@ -1,10 +1,9 @@
-use compute::command::{Answer as Said, Command, KeptOverride};
+use compute::command::{Answer as Said, Command};
 use compute::error::What;
 use compute::model::{InstanceId, InstanceKey, OperatorPatch, Revision, Set};
 use compute::registry::Watching;
 use compute::watch::Subscription;
 use compute::{Error, Registry};
-use prost_types::Timestamp;
 use schemas::thuban::v1 as pb;
 
 use super::{Admin, Answer, Waiting, cursor, limit};
@@ -61,37 +60,6 @@ impl Admin<'_> {
         Ok(self.written(&reply, &outcome))
     }
 
-    pub(super) async fn list_overrides(self, asked: pb::ListOverridesRequest) -> Answer {
-        let key = convert::service(&asked.namespace, &asked.service)?;
-        self.call.identity.may(Verb::Read, &key.namespace)?;
-        let limit = limit(asked.limit)?;
-        let after = cursor(&asked.cursor)?;
-        let admin = self.caught_up(asked.min_revision.as_deref()).await?;
-        let (kept, next_cursor) = listing::overrides(admin.registry(), &key, after, limit)?;
-        let revision = admin.revision();
-        let reply = pb::ListOverridesReply {
-            items: kept.iter().map(kept_override).collect(),
-            next_cursor: next_cursor.unwrap_or_default(),
-            revision: revision.to_string(),
-        };
-        Ok(Answered::of(&reply).at(revision, 0))
-    }
-
-    pub(super) async fn get_override(self, asked: pb::GetOverrideRequest) -> Answer {
-        let key = self.instance(&asked.namespace, &asked.service, &asked.id, Verb::Read)?;
-        let admin = self.caught_up(asked.min_revision.as_deref()).await?;
-        let kept = listing::kept_override(admin.registry(), &key)?;
-        Ok(Answered::of(&kept_override(&kept)).at(admin.revision(), 0))
-    }
-
-    pub(super) async fn delete_override(&self, asked: pb::DeleteOverrideRequest) -> Answer {
-        let ack = convert::ack(asked.ack)?;
-        let instance = self.instance(&asked.namespace, &asked.service, &asked.id, Verb::Operate)?;
-        let caller = self.call.caller(self.shared);
-        let command = Command::DropOverride { instance };
-        Ok(self.deleted(&self.registry().submit_one(&caller, ack, command).await?))
-    }
-
     pub(super) async fn list_subscribers(self, asked: pb::ListSubscribersRequest) -> Answer {
         let key = convert::service(&asked.namespace, &asked.service)?;
         self.call.identity.may(Verb::Read, &key.namespace)?;
@@ -107,7 +75,13 @@ impl Admin<'_> {
         Ok(Answered::of(&reply).at(admin.revision(), 0))
     }
 
-    fn instance(&self, namespace: &str, service: &str, id: &str, verb: Verb) -> Result<InstanceKey, Problem> {
+    pub(super) fn instance(
+        &self,
+        namespace: &str,
+        service: &str,
+        id: &str,
+        verb: Verb,
+    ) -> Result<InstanceKey, Problem> {
         let service = convert::service(namespace, service)?;
         if id.is_empty() {
             return Err(Problem::missing("id", "1 to 255 bytes"));
@@ -119,7 +93,7 @@ impl Admin<'_> {
 
 /// Each field is set, cleared, or left as it is.
 fn patch(asked: pb::PatchOperatorRequest) -> Result<OperatorPatch, Problem> {
-    let expires_at_ms = asked.expires_at.as_ref().map(expires_at_ms).transpose()?;
+    let expires_at_ms = asked.expires_at.as_ref().map(|at| convert::time_ms("expires_at", at)).transpose()?;
     let mut patch = OperatorPatch {
         isolated: set(asked.isolated),
         weight: set(asked.weight.map(u64::from)),
@@ -143,7 +117,7 @@ fn patch(asked: pb::PatchOperatorRequest) -> Result<OperatorPatch, Problem> {
     Ok(patch)
 }
 
-fn set<T>(given: Option<T>) -> Set<T> {
+pub(super) fn set<T>(given: Option<T>) -> Set<T> {
     given.map_or(Set::Leave, Set::To)
 }
 
@@ -152,30 +126,6 @@ fn clear<T>(field: &mut Set<T>) -> bool {
     let was_left = matches!(field, Set::Leave);
     *field = Set::Clear;
     was_left
-}
-
-fn expires_at_ms(at: &Timestamp) -> Result<u64, Problem> {
-    let wrong = || {
-        let shown = format!("{} s and {} ns", at.seconds, at.nanos);
-        Problem::invalid("expires_at", shown, "a time from 1970 to 9999")
-    };
-    if !(0..=253_402_300_799).contains(&at.seconds) || !(0..1_000_000_000).contains(&at.nanos) {
-        return Err(wrong());
-    }
-    let seconds = u64::try_from(at.seconds).map_err(|_| wrong())?;
-    let nanos = u64::try_from(at.nanos).map_err(|_| wrong())?;
-    Ok(seconds * 1_000 + nanos / 1_000_000)
-}
-
-fn kept_override(kept: &KeptOverride) -> pb::KeptOverride {
-    pb::KeptOverride {
-        namespace: kept.instance.service.namespace.as_str().to_owned(),
-        service: kept.instance.service.service.as_str().to_owned(),
-        id: kept.instance.id.as_str().to_owned(),
-        operator: Some(convert::operator(&kept.row.operator)),
-        kept_until: Some(convert::time(kept.row.until_ms)),
-        same_incarnation_only: kept.row.only_for.is_some(),
-    }
 }
 
 fn subscriber(Watching { node, subscription }: &Watching) -> pb::Subscriber {

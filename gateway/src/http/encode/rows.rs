@@ -1,5 +1,5 @@
 use compute::command::KeptOverride;
-use compute::model::{Metadata, Namespace, NamespaceRow, ServiceKey, ServiceRow, ServiceSettings};
+use compute::model::{Metadata, Namespace, NamespaceRow, Process, ServiceKey, ServiceRow, ServiceSettings};
 use compute::view::Counts;
 
 use super::{Json, operator};
@@ -44,7 +44,7 @@ pub(crate) fn service(json: &mut Json, key: &ServiceKey, row: Option<&ServiceRow
     });
 }
 
-/// An operator's word that outlived its instance.
+/// An operator's word where nobody is.
 pub(crate) fn kept_override(json: &mut Json, kept: &KeptOverride) {
     let key = &kept.instance;
     json.object(|json| {
@@ -55,6 +55,10 @@ pub(crate) fn kept_override(json: &mut Json, kept: &KeptOverride) {
         operator(json, Some(&kept.row.operator));
         json.time("kept_until", kept.row.until_ms);
         json.flag("same_incarnation_only", kept.row.only_for.is_some());
+        match &kept.row.only_for {
+            Some(Process::Incarnation(name)) => json.text("incarnation", name),
+            Some(Process::Session(_)) | None => json.null("incarnation"),
+        }
         json.revision("revision", kept.row.operator.revision);
     });
 }

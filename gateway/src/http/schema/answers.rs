@@ -196,10 +196,12 @@ define_shapes! {
     );
     Services = page_of("Service");
     Override = object(
-        &["namespace", "service", "id", "operator", "kept_until", "same_incarnation_only", "revision"],
+        &["namespace", "service", "id", "operator", "kept_until", "same_incarnation_only", "incarnation",
+            "revision"],
         json!({
             "namespace": name(), "service": name(), "id": name(), "operator": reference("Operator"),
             "kept_until": time(), "same_incarnation_only": flag(), "revision": revision(),
+            "incarnation": { "type": ["string", "null"], "description": "That process, if it named itself" },
         }),
     );
     Overrides = page_of("Override");

@@ -80,10 +80,14 @@ fn provider_properties() -> Value {
         "region": plain(LABEL_BYTES_MAX),
         "metadata": metadata(),
         "lease": reference("LeaseSpec"),
-        "incarnation": {
-            "type": "string", "minLength": 1, "maxLength": INCARNATION_BYTES_MAX, "pattern": PLAIN,
-            "description": "Names the provider's process; another one begins a new generation",
-        },
+        "incarnation": incarnation("Names the provider's process; another one begins a new generation"),
+    })
+}
+
+fn incarnation(description: &str) -> Value {
+    json!({
+        "type": "string", "minLength": 1, "maxLength": INCARNATION_BYTES_MAX, "pattern": PLAIN,
+        "description": description,
     })
 }
 
@@ -137,6 +141,17 @@ fn settings_properties() -> Value {
     })
 }
 
+/// What an operator may set.
+fn word_properties() -> Value {
+    json!({
+        "isolated": { "type": ["boolean", "null"] },
+        "weight": nullable(integer(0, u64::from(WEIGHT_MAX), None)),
+        "note": nullable(prose(NOTE_BYTES_MAX)),
+        "expires_at": { "type": ["string", "null"], "format": "date-time", "description": "A time to come" },
+        "keep_ms": nullable(integer(0, KEEP_MS_MAX, None)),
+    })
+}
+
 fn patch_properties() -> Value {
     let mut properties = settings_properties();
     for name in ["description", "owner", "metadata", "protect_threshold"] {
@@ -151,15 +166,19 @@ define_shapes! {
     /// A condition on an instance.
     Condition = object(&[], json!({ "generation": generation() }));
     OperatorPatch = with_example(
-        object(&[], json!({
-            "isolated": { "type": ["boolean", "null"] },
-            "weight": nullable(integer(0, u64::from(WEIGHT_MAX), None)),
-            "note": nullable(prose(NOTE_BYTES_MAX)),
-            "expires_at": { "type": ["string", "null"], "format": "date-time", "description": "A time to come" },
-            "keep_ms": nullable(integer(0, KEEP_MS_MAX, None)),
-            "generation": generation(),
-        })),
+        object(&[], merged(word_properties(), json!({ "generation": generation() }))),
         json!({ "isolated": true, "note": "disk is failing" }),
+    );
+    /// An operator's word for whoever registers where nobody is.
+    KeptWord = with_example(
+        object(&[], merged(word_properties(), json!({
+            "kept_until": {
+                "type": ["string", "null"], "format": "date-time",
+                "description": "A time to come, at most 8 days; else it is kept for keep_ms",
+            },
+            "incarnation": nullable(incarnation("Only the process of this name gets it")),
+        }))),
+        json!({ "isolated": true, "note": "disk is failing", "keep_ms": 3_600_000 }),
     );
     NamespaceSettings = object(&[], json!({ "description": prose(NOTE_BYTES_MAX), "metadata": metadata() }));
     ServiceSettings = object(&[], settings_properties());

@@ -147,6 +147,7 @@ proptest! {
         part::<NamespaceSettings>(&blob)?;
         part::<ServiceSettings>(&blob)?;
         part::<Provider>(&blob)?;
+        part::<Process>(&blob)?;
         part::<Lease>(&blob)?;
         part::<Check>(&blob)?;
         part::<Author>(&blob)?;

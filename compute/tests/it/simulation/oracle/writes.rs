@@ -60,6 +60,7 @@ fn subject(op: &Op) -> Option<&InstanceKey> {
         | Op::Operate { instance, .. }
         | Op::Refute { instance, .. }
         | Op::Unhealthy { instance, .. }
+        | Op::KeepOverride { instance, .. }
         | Op::EndOverride { instance, .. } => Some(instance),
         _ => None,
     }

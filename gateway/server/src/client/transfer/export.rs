@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::{FORMAT, NAMESPACE_FIELDS, OPERATOR_FIELDS, SERVICE_FIELDS, hex, picked, provider};
+use super::{FORMAT, KEPT_FIELDS, NAMESPACE_FIELDS, OPERATOR_FIELDS, SERVICE_FIELDS, hex, picked, provider};
 use crate::client::Reach;
 use crate::client::failure::Failure;
 use crate::client::json::{self, Object};
@@ -15,11 +15,11 @@ use crate::client::target::Place;
 
 #[derive(Args)]
 #[command(
-    after_help = "Namespaces, services with their settings, and instances with what their provider registered and
-what an operator set, in the order of their names. The last line has the SHA-256 of what is between it and the first:
-two registries of one content have one digest. Not in it: health, generations and revisions, sessions
-and their instances, and words of operators that outlived their instance. While the registry changes, each service is as it was when it was
-read.
+    after_help = "Namespaces, services with their settings, instances with what their provider registered and what an
+operator set, and what operators set where nobody is registered, in the order of their names. The last line has the
+SHA-256 of what is between it and the first: two registries of one content have one digest. Not in it: health,
+generations and revisions, sessions, their instances, and words that wait for a session alone. While the registry
+changes, each service is as it was when it was read.
 
 Examples:
   thuban export > registry.jsonl
@@ -36,8 +36,14 @@ pub(crate) struct Export {
 impl Export {
     pub(in crate::client) async fn run(&self) -> Result<(), Failure> {
         let output = self.reach.output();
-        let mut writer =
-            Writer { node: self.reach.node()?, output, lines: 0, kept: 0, of_sessions: 0, digest: Sha256::new() };
+        let mut writer = Writer {
+            node: self.reach.node()?,
+            output,
+            lines: 0,
+            for_sessions: 0,
+            of_sessions: 0,
+            digest: Sha256::new(),
+        };
         output.line(&Object::new().with("format", FORMAT).with("kind", "export").into_value().to_string())?;
         let namespaces = match &self.namespace {
             Some(name) => vec![writer.node.get(&Place::new(&["v1", "namespaces", name])).await?],
@@ -46,13 +52,13 @@ impl Export {
         for namespace in &namespaces {
             writer.namespace(namespace).await?;
         }
-        let Writer { lines, kept, of_sessions, digest, .. } = writer;
+        let Writer { lines, for_sessions, of_sessions, digest, .. } = writer;
         let digest = hex(&digest.finalize());
         let end = Object::new().with("digest", digest.as_str()).with("kind", "end").with("lines", lines);
         output.line(&end.into_value().to_string())?;
         eprintln!(
-            "{lines} lines, digest {digest}; left out: {of_sessions} instances of sessions, {kept} words of operators \
-             that outlived their instance"
+            "{lines} lines, digest {digest}; left out: {of_sessions} instances of sessions, {for_sessions} words of \
+             operators that wait for a session"
         );
         Ok(())
     }
@@ -62,8 +68,8 @@ struct Writer {
     node: Node,
     output: Output,
     lines: u64,
-    /// What is not written: words of operators, and instances that their sessions register again by themselves.
-    kept: usize,
+    /// What is not written: sessions do not move. They register their instances again by themselves, elsewhere as others.
+    for_sessions: usize,
     of_sessions: usize,
     digest: Sha256,
 }
@@ -109,7 +115,19 @@ impl Writer {
                 .with_some("operator", operator.filter(|operator| operator.as_object().is_some_and(has_word)));
             self.line("instance", line)?;
         }
-        self.kept += names::overrides(&mut self.node, namespace, &name).await?.len();
+        for kept in names::overrides(&mut self.node, namespace, &name).await? {
+            let for_one = kept.get("same_incarnation_only") == Some(&Value::Bool(true));
+            if for_one && json::text(&kept, "/incarnation").is_empty() {
+                self.for_sessions += 1;
+                continue;
+            }
+            let operator = kept.get("operator").map(|operator| picked(operator, OPERATOR_FIELDS));
+            let line = named()
+                .with("id", json::text(&kept, "/id"))
+                .with_some("operator", operator)
+                .with("kept", picked(&kept, KEPT_FIELDS));
+            self.line("override", line)?;
+        }
         Ok(())
     }
 }

@@ -27,7 +27,8 @@ const PAUSES_MS: [u64; 9] = [250, 500, 1_000, 2_000, 4_000, 4_000, 6_000, 6_000,
 #[derive(Args)]
 #[command(
     after_help = "What is there already is replaced; what is not in the file stays, and so does an operator's word
-where the file has none. The same again changes nothing: an import that broke off is begun anew.
+where the file has none. The same again changes nothing: an import that broke off is begun anew. A word of an operator
+where the file has no instance is kept for whoever registers there; who has already gets it at once.
 
 Every instance is registered as if its provider did it: it has a new generation, is healthy, and has the full time of
 its lease until it has to be heard. Instances of sessions are left out, for their sessions register them again; and so are
@@ -122,7 +123,9 @@ struct Counts {
     registered: u64,
     /// Of sessions.
     skipped: u64,
-    /// Words of operators whose time is over.
+    /// Words of operators where the lines have no instance.
+    kept: u64,
+    /// Words of operators whose time is over, or whose process has given way to another.
     ended: u64,
     refused: u64,
 }
@@ -161,12 +164,11 @@ impl Reader {
         match (&self.stage, kind.as_str()) {
             (Stage::New, "export") => return self.begin(line),
             (Stage::Begun, "end") => return self.finish(line),
-            (Stage::Begun, "namespace" | "service" | "instance") => {}
+            (Stage::Begun, "namespace" | "service" | "instance" | "override") => {}
             (Stage::Begun, unknown) if unknown != "export" => {
                 let unknown = unknown.escape_debug();
-                return Err(
-                    line.wrong(format!("unknown kind \"{unknown}\"; allowed: namespace, service, instance, end"))
-                );
+                let allowed = "namespace, service, instance, override, end";
+                return Err(line.wrong(format!("unknown kind \"{unknown}\"; allowed: {allowed}")));
             }
             (_, kind) => {
                 let kind = kind.escape_debug();
@@ -182,6 +184,10 @@ impl Reader {
             "service" => {
                 self.flush().await?;
                 self.put(&Place::service(&namespace, &service, &[]), &settings(), line.number).await
+            }
+            "override" => {
+                self.flush().await?;
+                self.keep(line).await
             }
             _ => self.gather(line).await,
         }
@@ -301,6 +307,48 @@ impl Reader {
         Ok(passing)
     }
 
+    /// Keeps an operator's word for whoever comes, unless somebody has come.
+    async fn keep(&mut self, line: &Line) -> Result<(), Failure> {
+        let (namespace, service, id) = (line.text("/namespace"), line.text("/service"), line.text("/id"));
+        let mut word = line.value.get("operator").and_then(Value::as_object).cloned().unwrap_or_default();
+        word.extend(line.value.get("kept").and_then(Value::as_object).cloned().unwrap_or_default());
+        let place = Place::service(&namespace, &service, &["overrides", &id]);
+        let answered = self.call(Method::PUT, &place, &Value::Object(word)).await;
+        match answered {
+            Ok(_) => self.counts.kept += 1,
+            Err(Failure::Refused(refusal)) if refusal.code.as_deref() == Some("conflict") => {
+                return self.hand_over(line, refusal).await;
+            }
+            Err(Failure::Refused(refusal)) if refusal.is_about_time() => {
+                eprintln!("line {}: {refusal}", line.number);
+                self.counts.ended += 1;
+            }
+            answered => drop(self.unless_refused(answered, line.number)?),
+        }
+        Ok(())
+    }
+
+    /// Who is registered where a word was kept for whoever comes, or for this process, gets it now.
+    async fn hand_over(&mut self, line: &Line, conflict: Refusal) -> Result<(), Failure> {
+        let (namespace, service, id) = (line.text("/namespace"), line.text("/service"), line.text("/id"));
+        let instance = match self.node.get(&Place::service(&namespace, &service, &["instances", &id])).await {
+            Ok(instance) => instance,
+            // Nobody is: there is no room for it.
+            Err(Failure::Refused(refusal)) if refusal.status == 404 => {
+                self.refuse(line.number, conflict);
+                return Ok(());
+            }
+            Err(failure) => return Err(failure),
+        };
+        let wanted = line.text("/kept/incarnation");
+        if !wanted.is_empty() && wanted != json::text(&instance, "/incarnation") {
+            self.counts.ended += 1;
+            return Ok(());
+        }
+        self.counts.kept += 1;
+        self.operate(&line.value, &Object::new().with("instance", instance).into_value(), line.number).await
+    }
+
     /// Sets an operator's word as the line has it, all of it, unless it is the one that is there.
     async fn operate(&mut self, line: &Value, outcome: &Value, number: u64) -> Result<(), Failure> {
         let Some(operator) = line.get("operator") else { return Ok(()) };
@@ -312,7 +360,7 @@ impl Reader {
         let place = Place::service(&namespace, &service, &["instances", &json::text(line, "/id"), "operator"]);
         let answered = self.call(Method::PATCH, &place, &whole(operator)).await;
         if let Err(Failure::Refused(refusal)) = &answered
-            && refusal.field.as_deref() == Some("expires_at")
+            && refusal.is_about_time()
         {
             self.counts.ended += 1;
             return Ok(());
@@ -322,10 +370,10 @@ impl Reader {
 
     async fn end(mut self) -> Result<(), Failure> {
         self.flush().await?;
-        let Counts { registered, skipped, ended, refused, .. } = self.counts;
+        let Counts { registered, skipped, kept, ended, refused, .. } = self.counts;
         eprintln!(
-            "{registered} instances registered, {skipped} of sessions left out, {ended} words of operators were over, \
-             {refused} lines refused"
+            "{registered} instances registered, {skipped} of sessions left out, {kept} words of operators kept, {ended} \
+             words of operators were over, {refused} lines refused"
         );
         match (self.first, self.stage) {
             (Some(refusal), _) => Err(Failure::Refused(refusal)),

@@ -26,6 +26,7 @@ fn lines() -> impl Strategy<Value = Vec<u8>> {
         r#"{"kind":"export","format":1}"#,
         r#"{"kind":"export","format":2}"#,
         r#"{"kind":"export","format":3}"#,
+        r#"{"kind":"export","format":4}"#,
         r#"{"kind":"end","lines":0,"digest":"0"}"#,
         r#"{"kind":"export"}"#,
         r#"{"kind":"end","lines":0}"#,
@@ -35,6 +36,7 @@ fn lines() -> impl Strategy<Value = Vec<u8>> {
         r#"{"kind":"namespace","namespace":"a"}"#,
         r#"{"kind":"service","namespace":7,"service":null,"settings":[]}"#,
         r#"{"kind":"instance","namespace":"a","service":"b","id":"c","provider":7,"operator":[]}"#,
+        r#"{"kind":"override","namespace":"a","service":"b","id":"c","operator":7,"kept":[]}"#,
         r#"{"kind":7}"#,
         "{}",
         "[]",
@@ -142,7 +144,7 @@ proptest! {
         match import(&bytes).0 {
             Ok(()) => {
                 let text = String::from_utf8(bytes).unwrap();
-                let head = ["1", "2"].iter().any(|format| text.starts_with(&format!(r#"{{"kind":"export","format":{format}}}"#)));
+                let head = ["1", "2", "3"].iter().any(|format| text.starts_with(&format!(r#"{{"kind":"export","format":{format}}}"#)));
                 prop_assert!(head && text.contains(r#""kind":"end""#), "{}", text);
             }
             Err(Failure::Usage(said)) => {
