@@ -15,13 +15,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::fault::{Fault, Trouble};
-use super::settings::{Limits, Settings};
+use super::settings::{Limits, Settings, Tls};
 
 /// Each table has eight, and there are some besides; more than the driver keeps by itself.
 const STATEMENTS_KEPT: usize = 256;
 
 pub(super) struct Connections {
     options: MySqlConnectOptions,
+    tls: Tls,
     pub(super) limits: Limits,
     /// Closed with the store.
     places: Arc<Semaphore>,
@@ -33,6 +34,7 @@ impl Connections {
     pub(super) fn new(settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
             options: settings.options().statement_cache_capacity(STATEMENTS_KEPT).disable_statement_logging(),
+            tls: settings.tls.clone(),
             limits: settings.limits,
             places: Arc::new(Semaphore::new(settings.limits.connections)),
             idle: Mutex::default(),
@@ -64,6 +66,8 @@ impl Connections {
 
     /// A session that means what the statements here mean, however the server is set.
     async fn connect(&self) -> Result<MySqlConnection, sqlx::Error> {
+        // The driver does not say which it can't read, nor that it is a file.
+        self.tls.are_there().map_err(|wrong| sqlx::Error::Configuration(wrong.into()))?;
         let mut connection = self.options.connect().await?;
         let (idle_s, lock_s) = (self.limits.idle.as_secs(), (self.limits.statement / 2).as_secs().max(1));
         connection.execute(AssertSqlSafe(session_text(idle_s, lock_s))).await?;
@@ -91,7 +95,7 @@ impl Connections {
 }
 
 /// Not the servers' own variable for it: they call it by different names.
-const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+pub(super) const ISOLATION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 
 /// Strict: what does not fit its column is an error and not cut off.
 pub(super) fn session_text(idle_s: u64, lock_s: u64) -> String {

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use compute::port::store::{LandError, ReadError};
+use rustls::CertificateError;
 use sqlx::mysql::MySqlDatabaseError;
 
 /// Why a call did not come to its end.
@@ -100,8 +101,27 @@ pub(super) fn told(place: &str, trouble: &Trouble) -> String {
         Fault::Altered => {
             format!("{place} has not the tables that it was made with ({error}): restore it from a copy")
         }
-        Fault::Denied => format!("{place} can't be used: {error}"),
+        Fault::Denied => format!("{place} can't be used: {error}{}", advice(trouble)),
         Fault::ReadOnly => format!("{place} takes no writes ({error}): name the server that does"),
+    }
+}
+
+/// What to do about TLS, where that is what is wrong.
+fn advice(trouble: &Trouble) -> &'static str {
+    match trouble {
+        Trouble::Sql(sqlx::Error::Tls(error)) if error.to_string() == "server does not support TLS" => {
+            "; give it a certificate, or say ssl-mode=disabled if nobody can listen on the way"
+        }
+        Trouble::Sql(sqlx::Error::Io(io)) => match io.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+                "; name the authority that it is of with ssl-ca=FILE"
+            }
+            Some(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => "; call the server by a name that its certificate has, or say ssl-mode=verify-ca",
+            _ => "",
+        },
+        _ => "",
     }
 }
 

@@ -2,6 +2,7 @@
 //! in it.
 
 use std::fmt;
+use std::fs::File;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -46,6 +47,21 @@ pub struct Tls {
     /// What this client shows, with its key.
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// Which of its files can't be read, and why.
+    pub(super) fn are_there(&self) -> Result<(), String> {
+        if self.mode == TlsMode::Disabled {
+            return Ok(());
+        }
+        for (option, file) in [("ssl-ca", &self.ca), ("ssl-cert", &self.certificate), ("ssl-key", &self.key)] {
+            if let Some(file) = file {
+                File::open(file).map_err(|error| format!("{option} {}: {error}", file.display()))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// As MySQL's own clients name it.

@@ -7,4 +7,5 @@ mod large;
 mod opening;
 mod server;
 mod suite;
+mod tls;
 mod wire;

@@ -4,10 +4,10 @@ use compute::port::PresenceStore;
 use compute::port::store::{LandError, ReadError};
 use compute::testing::store::sample::{every_kind, identity, position, sorted};
 use sqlx::Row;
-use store::mysql::{OpenError, Settings, TlsMode, open};
+use store::mysql::{OpenError, Settings, open};
 
 use super::base::Base;
-use super::server::{PASSWORD, Server, shared};
+use super::server::{PASSWORD, shared};
 use crate::place::at;
 
 #[tokio::test]
@@ -170,22 +170,4 @@ async fn a_closed_store_answers_that_it_is() {
     assert!(matches!(store.load().await, Err(ReadError::Away(text)) if text.contains("closed")));
     assert!(matches!(store.mark().await, Err(ReadError::Away(_))));
     assert_eq!(base.open().await.mark().await.unwrap(), Some((epoch, at(1))));
-}
-
-/// A private server of which only the address is used: it speaks no TLS, or speaks it with a certificate of its own.
-#[tokio::test]
-async fn tls_is_as_strict_as_it_was_asked_to_be() {
-    let Some(server) = Server::start() else { return };
-    let base = Base::on(&server.address()).await;
-    let with = |mode| {
-        let mut settings = base.settings();
-        settings.tls.mode = mode;
-        settings
-    };
-    open(&with(TlsMode::Disabled)).await.unwrap();
-    open(&with(TlsMode::Preferred)).await.unwrap();
-    for mode in [TlsMode::Required, TlsMode::VerifyCa, TlsMode::VerifyIdentity] {
-        let refused = open(&with(mode)).await.err().unwrap();
-        assert!(matches!(&refused, OpenError::Denied(text) if text.contains("TLS")), "{mode:?}: {refused:?}");
-    }
 }

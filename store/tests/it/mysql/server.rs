@@ -60,8 +60,13 @@ fn program(name: &str) -> Option<PathBuf> {
 }
 
 impl Server {
-    /// `None`: this machine has none, and that was said.
+    /// `None`: this machine has none, and that was said. It offers no TLS.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&["--skip-ssl".to_owned()])
+    }
+
+    /// With these options of the server's own.
+    pub(crate) fn start_with(options: &[String]) -> Option<Self> {
         let (Some(server), Some(install)) = (program("mariadbd"), program("mariadb-install-db")) else {
             skipped("no MariaDB on this machine: apt-get install mariadb-server, or .ci/install mariadb");
             return None;
@@ -90,7 +95,7 @@ impl Server {
         for _ in 0..ATTEMPTS {
             // Somebody may take the port before the server does.
             let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-            let started = Self::kept(&server, &folder, port);
+            let started = Self::kept(&server, &folder, port, options);
             if started.begin() {
                 return Some(started);
             }
@@ -98,7 +103,7 @@ impl Server {
         panic!("mariadbd did not start in {}", folder.display());
     }
 
-    fn kept(server: &Path, folder: &Path, port: u16) -> Self {
+    fn kept(server: &Path, folder: &Path, port: u16, options: &[String]) -> Self {
         let path = |name: &str| folder.join(name).display().to_string();
         let mut keeper = Command::new("sh")
             .env("TMPDIR", folder.join("tmp"))
@@ -113,6 +118,7 @@ impl Server {
             .arg(format!("--pid-file={}", path("pid")))
             .arg(format!("--init-file={}", path("init.sql")))
             .args(as_root())
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
