@@ -31,8 +31,8 @@ use crate::command::KeptOverride;
 use crate::keyed::{Keyed, KeyedSet};
 use crate::model::{
     Digest, Freeze, FreezeScope, Instance, InstanceKey, LogIdentity, LogState, Namespace, NamespaceRow,
-    NamespaceSettings, NodeIncarnation, OverrideRow, Position, Revision, Row, Rows, ServiceKey, Session, SessionId,
-    Suspicion,
+    NamespaceSettings, NodeIncarnation, OverrideRow, Position, RemovalReason, Revision, Row, Rows, ServiceKey, Session,
+    SessionId, Suspicion,
 };
 use crate::port::store::Loaded;
 use crate::view::View;
@@ -226,6 +226,16 @@ impl State {
     /// applied, and for all that is remembered never since.
     pub(crate) fn is_absent_since(&self, key: &InstanceKey, at: Position, end: Position) -> bool {
         self.instance(key).is_none() && self.tombstones.get(key).is_none() && at >= Tombstones::floor(end)
+    }
+
+    /// Who of a service expired last, and when in log time; nobody, if the last to go went otherwise or if another
+    /// instance has come since.
+    pub fn last_expired(&self, service: &ServiceKey) -> Option<(&InstanceKey, u64)> {
+        let there = self.service(service)?;
+        let removal = there.row().last_removal.as_ref().filter(|removal| removal.reason == RemovalReason::Expired)?;
+        let is_replaced = there.instances().iter().any(|instance| instance.generation > removal.revision);
+        let gone = self.tombstones.removed_by(removal.revision).filter(|_| !is_replaced)?;
+        Some((gone, removal.at_ms))
     }
 
     pub fn namespaces(&self) -> impl Iterator<Item = (&Namespace, &NamespaceRow)> {

@@ -246,9 +246,9 @@ impl Freezes {
         self.marks.get(&lease).is_some_and(|mark| mark.thawed.is_some() || self.is_kept(lease, mark.service))
     }
 
-    /// It is among what was lost within the window.
-    pub fn is_counted(&self, lease: LeaseId) -> bool {
-        self.marks.get(&lease).is_some_and(|mark| mark.counted.is_some())
+    /// Since when it is among what was lost within the window, if it is.
+    pub fn counted_at(&self, lease: LeaseId) -> Option<MonoMs> {
+        self.marks.get(&lease)?.counted
     }
 
     /// A freeze of this service stands, or what it has lost counts.

@@ -314,9 +314,9 @@ impl LeaseTable {
         self.slots.find(key).is_some()
     }
 
-    /// Whether it is among what this node's leases have lost within the window.
-    pub fn is_counted(&self, key: &InstanceKey) -> bool {
-        self.slots.find(key).is_some_and(|lease| self.freezes.is_counted(lease))
+    /// Since when it is among what this node's leases have lost within the window, if it is.
+    pub fn counted_at(&self, key: &InstanceKey) -> Option<MonoMs> {
+        self.freezes.counted_at(self.slots.find(key)?)
     }
 
     fn find(&self, key: &InstanceKey, generation: Revision) -> Option<LeaseId> {

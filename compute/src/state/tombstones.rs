@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use crate::keyed::Keyed;
 use crate::model::limits::TOMBSTONE_POSITIONS;
-use crate::model::{GENERATIONS_FIRST, InstanceKey, Position, Tombstone};
+use crate::model::{GENERATIONS_FIRST, InstanceKey, Position, Revision, Tombstone};
 
 /// Removals of the last [`TOMBSTONE_POSITIONS`] positions.
 #[derive(Default)]
@@ -23,6 +23,14 @@ impl Tombstones {
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &InstanceKey> {
         self.by_key.keys()
+    }
+
+    /// Who was removed by a change, unless it was there again and has gone since.
+    pub(super) fn removed_by(&self, revision: Revision) -> Option<&InstanceKey> {
+        let at = revision.position();
+        let first = self.by_age.partition_point(|(other, _)| *other < at);
+        let mut there = self.by_age.range(first..).take_while(|(other, _)| *other == at).map(|(_, key)| key);
+        there.find(|key| self.by_key.get(*key).is_some_and(|gone| gone.revision == revision))
     }
 
     pub(super) fn insert(&mut self, key: InstanceKey, tombstone: Tombstone) {

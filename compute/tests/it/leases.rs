@@ -4,6 +4,7 @@ use compute::Registry;
 use compute::command::{Ack, Command};
 use compute::error::Error;
 use compute::model::{HealthReason, Lease, RemovalReason};
+use compute::node::Node;
 use compute::port::Clock;
 use compute::testing::change_log::{AppendFault, Stall};
 
@@ -115,6 +116,67 @@ async fn after_a_restart_every_lease_has_its_full_time() {
     let registry = node.registry();
     let sick = world.pass_until(60_000, || health(&registry, "a") == Some(false)).await.expect("unhealthy");
     assert!((5_000..=7_000).contains(&sick), "unhealthy {sick} ms after the restart");
+}
+
+/// The same node, in another life.
+async fn restarted(world: &World, node: Node) -> Node {
+    node.kill().await;
+    world.start().await
+}
+
+/// Renews one of them until it is so.
+async fn renew_until(world: &World, registry: &Registry, id: &str, so: impl Fn() -> bool) {
+    for _ in 0..20 {
+        registry.renew(&somebody(), &key("orders", id), None).await.expect("renewed");
+        if world.pass_until(500, &so).await.is_some() {
+            return;
+        }
+    }
+    panic!("not within ten seconds");
+}
+
+/// A node that starts has not seen what fell a moment ago, and its state shows it.
+#[tokio::test]
+async fn what_fell_before_a_restart_and_what_falls_after_it_are_one_loss() {
+    let world = World::new();
+    let node = world.start().await;
+    let registry = node.registry();
+    for (id, remove_after_ms) in [("gone", 1_000), ("sick", 60_000), ("last", 60_000)] {
+        must(&registry, register(&key("orders", id), provider(80, ttl(2_000, remove_after_ms)))).await;
+    }
+    let has_fallen = || health(&registry, "gone").is_none() && health(&registry, "sick") == Some(false);
+    renew_until(&world, &registry, "last", has_fallen).await;
+    let node = restarted(&world, node).await;
+    let registry = node.registry();
+    world.pass_until(5_000, || !registry.freezes().is_empty()).await.expect("held back");
+    world.pass(3_000).await;
+    assert_eq!(health(&registry, "last"), Some(true));
+}
+
+/// Of two one may go and then the other: neither one that fell before a restart and went after it, nor one whose place
+/// another has taken, makes three of them.
+#[tokio::test]
+async fn a_service_of_two_loses_both_whatever_fell_before_a_restart() {
+    for is_replaced in [false, true] {
+        let world = World::new();
+        let node = world.start().await;
+        let registry = node.registry();
+        for (id, remove_after_ms) in [("first", 1_000), ("second", 3_000)] {
+            must(&registry, register(&key("orders", id), provider(80, ttl(2_000, remove_after_ms)))).await;
+        }
+        let is_gone = || health(&registry, "first").is_none();
+        let is_sick = || health(&registry, "first") == Some(false);
+        if is_replaced {
+            renew_until(&world, &registry, "second", is_gone).await;
+            must(&registry, register(&key("orders", "third"), provider(80, ttl(2_000, 1_000)))).await;
+        } else {
+            renew_until(&world, &registry, "second", is_sick).await;
+        }
+        let node = restarted(&world, node).await;
+        let registry = node.registry();
+        let all_gone = || registry.view(&service("orders")).instances.is_empty();
+        world.pass_until(9_000, all_gone).await.unwrap_or_else(|| panic!("held back, replaced: {is_replaced}"));
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::model::{
 use crate::node::checks::{CheckEvent, Feed};
 use crate::node::link::{CheckWord, Link};
 use crate::port::clock::MonoMs;
-use crate::state::freeze::{Elsewhere, Members};
+use crate::state::freeze::{Elsewhere, Members, WINDOW_MS};
 use crate::state::lease_table::{Conditions, Counts, LeaseTable};
 use crate::state::ownership::{Ownership, Standing};
 use crate::state::witness::{Opinion, Witness, second_opinion};
@@ -57,7 +57,7 @@ pub(super) struct Expiry {
     checks: Feed,
     /// What it heard of the leases of others.
     pub(super) witness: Witness,
-    /// What others' leases have lost of late.
+    /// What others' leases have lost of late, those that were this node's then, and all before this node kept any.
     elsewhere: Elsewhere,
     /// Whose leases are whose; of no members: all are this node's.
     ownership: Ownership,
@@ -106,7 +106,33 @@ impl Expiry {
             expiry.table.frozen(scope, freeze.revision, now);
         }
         expiry.table.ready(now);
+        expiry.recall(state, now);
         expiry
+    }
+
+    /// What fell within the last window, as far as the state shows it: who is there and unhealthy, and who of each service
+    /// expired last. How long ago that was says the log's time, for there is no other; where that has jumped, less is
+    /// recalled.
+    fn recall(&mut self, state: &State, now: MonoMs) {
+        let now_ms = state.log().time_ms;
+        let is_recent = |at_ms: u64| at_ms + WINDOW_MS > now_ms;
+        let mut falls = Vec::new();
+        for (service, entry) in state.services() {
+            let gone = state.last_expired(service).filter(|(_, at_ms)| is_recent(*at_ms));
+            falls.extend(gone.map(|(key, at_ms)| (at_ms, key.clone(), true)));
+            if entry.counts().healthy < entry.counts().all {
+                let fallen = entry.instances().iter().filter(|there| !there.is_healthy());
+                let fallen = fallen.filter(|there| is_recent(there.health.since_ms));
+                falls.extend(fallen.map(|there| (there.health.since_ms, service.instance(there.id.clone()), false)));
+            }
+        }
+        falls.sort_unstable();
+        for (at_ms, key, is_gone) in falls {
+            self.elsewhere.fell(&key, now.saturating_sub(now_ms.saturating_sub(at_ms)));
+            if is_gone {
+                self.elsewhere.ended(&key);
+            }
+        }
     }
 
     /// What this node holds back, and owes as a witness, whatever became of its state.
@@ -195,18 +221,17 @@ impl Expiry {
     }
 
     fn count_elsewhere(&mut self, event: &LeaseEvent, state: &State, now: MonoMs) {
-        if self.ownership.is_embedded() {
-            return;
-        }
         match event {
             // Not by who owns it now: a lease that is changing hands would be counted by neither.
-            LeaseEvent::Unhealthy { key, by } if *by != self.me && !self.table.is_counted(key) => {
+            LeaseEvent::Unhealthy { key, by } if *by != self.me && self.table.counted_at(key).is_none() => {
                 self.elsewhere.fell(key, now);
             }
             LeaseEvent::Began { key, .. } => self.elsewhere.began(key),
             // Of one that is gone the suspicion is cleared too, and nobody has heard it.
             LeaseEvent::Cleared { key, .. } if state.instance(key).is_none() => {}
             LeaseEvent::Heard { key, .. } | LeaseEvent::Cleared { key, .. } => self.elsewhere.rose(key),
+            // It has fallen elsewhere and goes here, where that is counted.
+            LeaseEvent::Ended { key, .. } if self.table.counted_at(key).is_some() => self.elsewhere.rose(key),
             LeaseEvent::Ended { key, .. } => self.elsewhere.ended(key),
             _ => {}
         }

@@ -1,5 +1,6 @@
 //! What other nodes' leases have lost within the last window, as the log shows it: each owner sees only its own, and a
-//! service whose members fall one after the other at several nodes would lose all of them with no node the wiser.
+//! service whose members fall one after the other at several nodes would lose all of them with no node the wiser. So does
+//! one whose owners begin anew meanwhile: what fell before they did counts here, too.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -36,8 +36,8 @@ pub struct Moving<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Moved<'a> {
     Gained(&'a InstanceKey, &'a Arc<Instance>),
-    /// And how old it was here.
-    Lost(&'a InstanceKey, &'a Arc<Instance>, Option<MonoMs>),
+    /// And how old it was here, and since when it is unhealthy here, if that counts as a loss.
+    Lost(&'a InstanceKey, &'a Arc<Instance>, Option<MonoMs>, Option<MonoMs>),
 }
 
 impl Transfer {
@@ -82,12 +82,13 @@ impl Transfer {
                     told(Moved::Gained(&key, instance));
                 } else {
                     let age_ms = table.age(&key, instance.generation, now);
+                    let fell = table.counted_at(&key).filter(|_| !instance.is_healthy());
                     table.end(&key, instance.generation, now);
                     if let Some(suspicion) = suspicion {
                         // What this node heard as its owner it has still to say.
                         witness.suspected(&key, instance, suspicion, now);
                     }
-                    told(Moved::Lost(&key, instance, age_ms));
+                    told(Moved::Lost(&key, instance, age_ms, fell));
                 }
             }
         }

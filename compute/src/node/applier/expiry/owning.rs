@@ -95,14 +95,16 @@ impl Expiry {
             pass.told.get(key).or(heard_last).copied().unwrap_or(now)
         };
         let moving = Moving { me: self.me, from: &pass.from, to: &self.ownership, since: &since };
-        let checks = &self.checks;
+        let (checks, elsewhere) = (&self.checks, &mut self.elsewhere);
         let mut tell = |moved: Moved<'_>| match moved {
             Moved::Gained(key, instance) => {
                 if is_checked(instance) {
                     checks.tell(CheckEvent::Began { key: key.clone(), instance: instance.clone() });
                 }
             }
-            Moved::Lost(key, instance, age_ms) => {
+            Moved::Lost(key, instance, age_ms, fell) => {
+                // Nobody counts it as this node's any more.
+                fell.into_iter().for_each(|at| elsewhere.fell(key, at));
                 let generation = instance.generation;
                 if is_checked(instance) {
                     checks.tell(CheckEvent::Ended { key: key.clone(), generation });

@@ -7,8 +7,9 @@ use crate::model::{
 };
 use crate::node::checks::Feed;
 use crate::state::State;
-use crate::state::freeze::Members;
+use crate::state::freeze::{Members, WINDOW_MS};
 use crate::state::lease_table::Conditions;
+use crate::state::ownership::{Ownership, Standing};
 
 const ME: NodeIncarnation = NodeIncarnation(1);
 const IDENTITY: LogIdentity = LogIdentity([3; 16]);
@@ -58,6 +59,38 @@ fn leases_are_taken_over_in_the_order_of_their_names() {
         }
         assert_eq!(said, wanted);
     }
+}
+
+/// It counts where it fell as long as it is there; then it is what another node has lost.
+#[test]
+fn what_fell_here_counts_as_anothers_when_its_lease_is() {
+    let (checks, _end) = Feed::new();
+    let mut state = state(0..1);
+    let mut expiry = Expiry::ready(ME, &state, &checks, 0);
+    let key = InstanceKey::new("default", "s000", "i").unwrap();
+    let alone = Conditions { is_alone: true, barrier: None };
+    let members = |_: &_| Members { all: 1, healthy: 1, ..Members::default() };
+    for (offset, now) in [(2, TTL_MS - 500), (3, TTL_MS + 500)] {
+        let mut words = Vec::new();
+        expiry.table.due(now, alone, &members, &mut words);
+        let op = words.pop().unwrap();
+        let origin = Origin { node: ME, counter: offset };
+        let changes = vec![Change { origin, author: Author::new("somebody", "test"), op }];
+        let frame = Frame { identity: IDENTITY, writer: ME, time_ms: 1_000, changes };
+        let entry = Entry { position: Position::new(1, offset).unwrap(), frame: Arc::new(frame), checksum: 0 };
+        state.apply(&entry).unwrap();
+        match state.suspicion(&key).filter(|_| state.instance(&key).unwrap().is_healthy()) {
+            Some(suspicion) => drop(expiry.table.suspected(&key, suspicion, now)),
+            None => expiry.table.unhealthy(&key, now),
+        }
+    }
+    assert_eq!(expiry.elsewhere.lost(&key.service, TTL_MS + 500), (0, 0));
+    let other = Standing { node: NodeIncarnation(2), joined_ms: 0, leaving: false };
+    expiry.own(Ownership::of([other], 1_000), &state, &[], TTL_MS + 600);
+    expiry.go_on_owning(&state, TTL_MS + 600);
+    assert!(!expiry.table.has(&key));
+    assert_eq!(expiry.elsewhere.lost(&key.service, TTL_MS + 600), (1, 0));
+    assert_eq!(expiry.elsewhere.lost(&key.service, TTL_MS + 500 + WINDOW_MS), (0, 0));
 }
 
 /// The loop of a node would turn without a pause until its frame has come back, or, with a log that is away, for ever.
