@@ -4,7 +4,7 @@ SHELL := bash
 CARGO_TARGET_DIR ?= target
 BINARY := $(CARGO_TARGET_DIR)/release/thuban
 
-.PHONY: help build run test check clients schemathesis prometheus load deploy cluster chaos fmt lint deny doc bench bench-full bench-cluster fuzz-full crash-full ci
+.PHONY: help build run test check clients schemathesis prometheus load deploy cluster chaos kafka-tls fmt lint deny doc bench bench-full bench-cluster fuzz-full crash-full ci
 
 help:
 	@echo 'make build          $(BINARY), everything included'
@@ -18,6 +18,7 @@ help:
 	@echo 'make deploy         what is in deploy/: Dockerfile, Compose, Helm chart, systemd, proxies, alerts, board'
 	@echo 'make fmt            format; lint, deny, doc: one check each'
 	@echo 'make chaos          every fault of a cluster, with honest clients and an oracle'
+	@echo 'make kafka-tls      the tests of the shared log in a build that speaks TLS to Kafka (OpenSSL)'
 	@echo 'make fuzz-full      the fuzzing of make test, for long (FUZZ_SECONDS, PROPTEST_CASES)'
 	@echo 'make crash-full     the kill loop of make test, for long (CRASH_KILLS)'
 
@@ -57,8 +58,8 @@ bench-cluster: build
 bench-full: build
 	cargo run --release --package loadtest -- bench --full $(ARGS)
 
-chaos:
-	@.ci/suite chaos
+chaos kafka-tls:
+	@.ci/suite $@
 
 fuzz-full:
 	@.ci/suite fuzz-long

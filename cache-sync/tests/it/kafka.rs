@@ -7,4 +7,5 @@ mod faults;
 mod lives;
 mod opening;
 mod place;
+mod secure;
 mod suite;

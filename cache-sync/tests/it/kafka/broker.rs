@@ -29,6 +29,17 @@ const LOGGING: &str = concat!(
     r#"<Loggers><Root level="INFO"><AppenderRef ref="C"/></Root></Loggers></Configuration>"#,
 );
 
+/// How a broker is spoken to.
+#[derive(Clone, Default)]
+pub(crate) struct Way {
+    /// `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT`, ...; nothing: the first.
+    pub(crate) protocol: &'static str,
+    /// What this way takes of the broker's settings.
+    pub(crate) properties: Vec<String>,
+    /// Whom the broker knows from its first day.
+    pub(crate) users: Vec<String>,
+}
+
 pub(crate) struct Broker {
     pub(crate) address: String,
     directory: PathBuf,
@@ -55,11 +66,15 @@ pub(crate) fn shared() -> Option<String> {
 impl Broker {
     /// One that may be killed. `None`, said loudly: this machine can't run one.
     pub(crate) fn start() -> Option<Arc<Self>> {
+        Self::start_for(&Way { protocol: "PLAINTEXT", ..Way::default() })
+    }
+
+    pub(crate) fn start_for(way: &Way) -> Option<Arc<Self>> {
         let jars = jars()?;
         // Another process may take a port between the asking and the using.
         let mut broker = None;
         for _ in 0..5 {
-            let made = Self::at(&jars, free_port(), free_port());
+            let made = Self::at(&jars, free_port(), free_port(), way);
             if made.run() {
                 broker = Some(Arc::new(made));
                 break;
@@ -68,9 +83,12 @@ impl Broker {
         Some(broker.expect("a broker starts"))
     }
 
-    fn at(jars: &Path, port: u16, control: u16) -> Self {
+    fn at(jars: &Path, port: u16, control: u16, way: &Way) -> Self {
         let directory = tempfile::Builder::new().prefix("thuban-kafka-").tempdir().unwrap().keep();
-        let listeners = format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{control}");
+        let (protocol, inner) = (way.protocol, free_port());
+        // What the broker has to say to itself goes in clear.
+        let listeners =
+            format!("{protocol}://127.0.0.1:{port},INNER://127.0.0.1:{inner},CONTROLLER://127.0.0.1:{control}");
         let properties = [
             "process.roles=broker,controller".to_owned(),
             "node.id=1".into(),
@@ -80,8 +98,8 @@ impl Broker {
             format!("advertised.listeners={listeners}"),
             format!("controller.quorum.bootstrap.servers=127.0.0.1:{control}"),
             "controller.listener.names=CONTROLLER".into(),
-            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".into(),
-            "inter.broker.listener.name=PLAINTEXT".into(),
+            format!("listener.security.protocol.map={protocol}:{protocol},INNER:PLAINTEXT,CONTROLLER:PLAINTEXT"),
+            "inter.broker.listener.name=INNER".into(),
             "default.replication.factor=1".into(),
             "min.insync.replicas=1".into(),
             "offsets.topic.replication.factor=1".into(),
@@ -93,6 +111,7 @@ impl Broker {
             "broker.session.timeout.ms=1000".into(),
             "broker.heartbeat.interval.ms=250".into(),
         ];
+        let properties = [&properties[..], &way.properties[..]].concat();
         fs::write(directory.join("server.properties"), properties.join("\n")).unwrap();
         fs::write(directory.join("log4j2.xml"), LOGGING).unwrap();
         let broker =
@@ -101,6 +120,7 @@ impl Broker {
             .java("-Xmx128m")
             .args(["kafka.tools.StorageTool", "format", "--standalone", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c"])
             .arg(broker.directory.join("server.properties"))
+            .args(way.users.iter().flat_map(|user| ["--add-scram", user]))
             .output()
             .unwrap();
         assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
