@@ -456,6 +456,7 @@ def options():
     parser.add_argument("--directory", type=pathlib.Path, help="where everything is written [default: a temporary one]")
     parser.add_argument("--keep", action="store_true", help="leave what was written")
     parser.add_argument("--links", action="store_true", help="let whoever started it stand between the parts; needs --until-eof")
+    parser.add_argument("--journals", type=pathlib.Path, help="where each node keeps a decision journal, by its name")
     parser.add_argument("--until-eof", action="store_true", help="take orders on standard input, and end when it does")
     parser.add_argument("--buffer-pool", default="1G", help="of MariaDB [default: 1G]")
     parser.add_argument("extra", nargs="*", help="more for each node, behind --")
@@ -538,6 +539,8 @@ def node_of(asked, root, number, stands_on):
     if asked.links:
         host, port = f"127.0.1.{number}", log.linked[number - 1]
         more = ["--advertise", host, *more]
+    if asked.journals:
+        more = ["--decision-journal", str(asked.journals / f"node{number}"), *more]
     topic = f"kafka://{host}:{port}/{TOPIC}"
     return Node(number, root, asked.binary.resolve(), store.url(host), topic, secret, more)
 

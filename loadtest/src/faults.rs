@@ -18,11 +18,12 @@ pub mod step;
 pub mod truth;
 mod wrong_clock;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use check::decisions::Decisions;
 use check::enough::Wanted;
 use client::{REMOVE_AFTER, TTL};
 use cluster::Cluster;
@@ -78,7 +79,8 @@ pub async fn run(plan: &Plan) -> Result<Table> {
 async fn people_it(cluster: Cluster, dice: Dice) -> Result<Scene> {
     let truth = Arc::new(Truth::new(GONE_WITHIN));
     let people = People::new(truth.clone(), (cluster.address("lb")?, cluster.address("lb_grpc")?), dice);
-    let mut scene = Scene { cluster, truth, people, clock: None };
+    let decisions = Arc::new(Mutex::new(Decisions::of(cluster.journals()?, &cluster.nodes)));
+    let mut scene = Scene { cluster, truth, people, decisions, clock: None };
     scene.people.provide();
     let started = Instant::now();
     while scene.truth.all().len() < people::PROVIDING || scene.truth.all().iter().any(|known| known.held.is_none()) {
@@ -120,8 +122,14 @@ async fn one(scene: &mut Scene, fault: &Fault) -> Result<Row> {
     let converged = converge(scene, ended).await?;
     truth.expect_cures(false);
     let (dead, took) = (truth.died_since(started), started.elapsed());
+    let ruled = scene.decided().await?;
+    for (wrong, what) in &ruled.wrong {
+        truth.found(*wrong, what, what);
+    }
     truth.judged_enough(&wanted(scene, fault), |judged| {
         (judged.providers, judged.dead, judged.took) = (providers, dead, took);
+        (judged.decisions, judged.decisions_unjudged) = (ruled.decisions, ruled.unjudged);
+        (judged.removals, judged.torn_journals) = (ruled.removals, ruled.torn);
     });
     Ok(Row::new(&fault.name, truth.take(), converged, started.elapsed()))
 }
@@ -151,7 +159,8 @@ fn wanted(scene: &Scene, fault: &Fault) -> Wanted {
     let readers = scene.cluster.nodes.iter().cloned().chain(people::READERS.map(str::to_owned)).collect();
     // Nobody remembers who died before all state was wiped.
     let dead = if fault.steps.contains(&Step::Wipe) { 0 } else { people::DYING };
-    Wanted { providers: people::PROVIDING, readers, dead, writers: people::WRITERS }
+    let nodes = scene.cluster.nodes.clone();
+    Wanted { providers: people::PROVIDING, readers, nodes, dead, writers: people::WRITERS }
 }
 
 /// From the fault's end until all show the same, and then once more when the dead are gone. How long the first took.

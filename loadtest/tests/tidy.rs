@@ -23,7 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cache-sync", &["compute", "schemas"]),
     ("gateway", &["compute", "schemas"]),
     ("gateway/server", &["compute", "schemas", "store", "cache-sync", "gateway"]),
-    ("loadtest", &["compute", "schemas", "gateway"]),
+    ("loadtest", &["compute", "schemas", "cache-sync", "gateway"]),
 ];
 
 /// The domain knows no SQL, no log, no protocol and no format.

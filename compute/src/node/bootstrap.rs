@@ -88,6 +88,9 @@ pub(super) async fn replay(
     let landed = loaded.log.map_or(Position::ZERO, |log| log.watermark);
     tracing::info!(rows = loaded.rows.len(), watermark = %landed, "loaded the store");
     let mut state = State::load(loaded, identity)?;
+    if let Some(journal) = &parts.journal {
+        journal.begun(identity, state.position());
+    }
     // The end as it is after the load: whatever was acknowledged before this node answers is in it.
     let bounds = log.bounds().await?;
     let bounds = Bounds { trimmed: counted(bounds.trimmed), last: counted(bounds.last), ..bounds };

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::model::{LogGeneration, LogIdentity, LogState, NodeIncarnation, Position, Revision, Row, Rows};
 use crate::port::change_log::Found;
 use crate::port::clock::MonoMs;
+use crate::port::journal::Raised;
 use crate::port::store::{LandError, Loaded, ReadError};
 
 use super::adopt::raised;
@@ -184,7 +185,8 @@ impl Recovery {
         let generation = raised(known).ok_or(StartError::Generations)?;
         let at = Position::new(generation, found.last).ok_or(StartError::Generations)?;
         remember_removals(&mut rows, at);
-        if self.somebody_is_missing() {
+        let is_lifted = self.somebody_is_missing();
+        if is_lifted {
             lift(&mut rows, at.last());
         }
         let (count, is_state) = (rows.len(), source == Source::State);
@@ -195,7 +197,7 @@ impl Recovery {
             "the change log was lost: this node has begun the next life of it"
         );
         if let Some(journal) = &self.parts.journal {
-            journal.raised(log.watermark, at);
+            journal.raised(Raised { log: self.identity, from: log.watermark, next: at, is_lifted });
         }
         Ok(())
     }

@@ -1,23 +1,16 @@
 //! The `Journal` port in memory: what a node decided, in the order in which it did.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::model::{Entry, Position};
+use crate::model::{Entry, LogIdentity, Position};
 use crate::port::Journal;
+pub use crate::port::journal::{Decided, Raised, Record};
 use crate::state::Verdict;
-
-/// A frame, and what apply said of each of its changes.
-#[derive(Clone, Debug)]
-pub struct Decided {
-    pub entry: Entry,
-    pub verdicts: Vec<Verdict>,
-}
 
 /// A journal that outlives the node: give it to the next one too, and it shows what both decided.
 #[derive(Default)]
 pub struct MemoryJournal {
-    decided: Mutex<Vec<Decided>>,
-    raised: Mutex<Vec<(Position, Position)>>,
+    records: Mutex<Vec<Record>>,
 }
 
 /// What is wrong with a journal, whatever the decisions were.
@@ -39,24 +32,45 @@ impl MemoryJournal {
     }
 
     /// Everything, as it was written: after a restart frames come again.
-    pub fn decided(&self) -> Vec<Decided> {
-        self.decided.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn records(&self) -> Vec<Record> {
+        self.lock().clone()
     }
 
-    /// The lives of the log that the node has begun: from which position, at which.
-    pub fn raised(&self) -> Vec<(Position, Position)> {
-        self.raised.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The frames of it.
+    pub fn decided(&self) -> Vec<Decided> {
+        let decided = |record: &Record| match record {
+            Record::Decided(decided) => Some(decided.clone()),
+            _ => None,
+        };
+        self.lock().iter().filter_map(decided).collect()
+    }
+
+    /// The lives of the log that the node has begun.
+    pub fn raised(&self) -> Vec<Raised> {
+        let raised = |record: &Record| match record {
+            Record::Raised(raised) => Some(*raised),
+            _ => None,
+        };
+        self.lock().iter().filter_map(raised).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Record>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Journal for MemoryJournal {
-    fn record(&self, entry: &Entry, verdicts: &[Verdict]) {
-        let decided = Decided { entry: entry.clone(), verdicts: verdicts.to_vec() };
-        self.decided.lock().unwrap_or_else(PoisonError::into_inner).push(decided);
+    fn begun(&self, log: LogIdentity, at: Position) {
+        self.lock().push(Record::Begun { log, at });
     }
 
-    fn raised(&self, from: Position, next: Position) {
-        self.raised.lock().unwrap_or_else(PoisonError::into_inner).push((from, next));
+    fn record(&self, entry: &Entry, verdicts: &[Verdict]) {
+        let decided = Decided { entry: entry.clone(), verdicts: verdicts.to_vec() };
+        self.lock().push(Record::Decided(decided));
+    }
+
+    fn raised(&self, raised: Raised) {
+        self.lock().push(Record::Raised(raised));
     }
 }
 

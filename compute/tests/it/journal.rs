@@ -6,9 +6,8 @@ use compute::model::{LogIdentity, Position, Row, Rows};
 use compute::port::store::Loaded;
 use compute::state::{Refusal, State, Verdict};
 use compute::testing::journal::Decided;
+use compute::testing::model::{Model, differences};
 use compute::testing::script::{IDENTITY, Script};
-
-use crate::model::{Model, differences};
 
 /// How often each kind of change was applied, and each verdict given.
 #[derive(Default, Debug)]

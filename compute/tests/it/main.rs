@@ -6,7 +6,6 @@ mod journal;
 mod leases;
 mod members;
 mod meters;
-mod model;
 mod node;
 mod overload;
 mod replay;

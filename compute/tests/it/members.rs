@@ -10,9 +10,8 @@ use compute::model::{
 use compute::port::store::Loaded;
 use compute::state::{State, Verdict};
 use compute::testing::journal::Decided;
+use compute::testing::model::{Model, differences};
 use compute::testing::script::{IDENTITY, Script};
-
-use crate::model::{Model, differences};
 
 /// Frames before anybody speaks.
 const QUIET: u64 = 9;

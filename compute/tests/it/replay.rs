@@ -16,12 +16,12 @@ use compute::port::{Chance, ChangeLog, Clock, PresenceStore};
 use compute::registry::Attached;
 use compute::state::{State, Verdict};
 use compute::testing::change_log::Rates;
+use compute::testing::model::{Model, differences};
 use compute::testing::store::{FaultyStore, MemoryStore, Odds};
 use compute::testing::{MemoryJournal, SeededChance};
 use compute::{Registry, model::Namespace};
 
 use crate::journal::Seen;
-use crate::model::{Model, differences};
 use crate::world::{World, deregister, key, must, provider, register};
 
 const VALID: &str = "within the limits";

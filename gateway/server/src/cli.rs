@@ -5,6 +5,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::client;
 use crate::config::Flags;
+use crate::decisions;
 
 /// Thuban: a service registry and configuration center
 #[derive(Parser)]
@@ -47,6 +48,8 @@ Examples:
         #[command(subcommand)]
         what: Configuration,
     },
+    /// Show what a node has decided, and on what each decision rests, from its decision journal
+    Journal(decisions::Journal),
     /// Print the version
     Version,
     #[command(flatten)]

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use cache_sync::journal;
 use compute::port::Clock;
 use compute::port::clock::SystemClock;
 use gateway::admission::Admission;
@@ -44,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) adopt_store: bool,
     /// While the change log is away at the start, reads are answered from what has landed.
     pub(crate) serve_stale: bool,
+    /// Where decisions are written down, if anywhere.
+    pub(crate) decision_journal: Option<journal::Config>,
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
     pub(crate) hosts: gateway::http::Hosts,

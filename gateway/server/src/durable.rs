@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cache_sync::journal::FileJournal;
 use cache_sync::kafka::KafkaTopic;
 use cache_sync::local::{self, Choice, LocalLog, OpenError};
 use compute::model::{LogGeneration, LogState};
 use compute::node::{self, Node, Parts, StartError};
 use compute::port::change_log::LogReadError;
 use compute::port::store::{LandError, ReadError};
-use compute::port::{Chance, ChangeLog, Clock, Peers, PresenceStore};
+use compute::port::{Chance, ChangeLog, Clock, Journal, Peers, PresenceStore};
 use gateway::probe::NetProber;
 use store::mysql::MysqlStore;
 use store::sqlite::SqliteStore;
@@ -48,6 +49,8 @@ pub(crate) struct Durable {
     log: Log,
     /// This node's own copy of a store that it shares.
     copy: Option<Arc<SqliteStore>>,
+    /// Where decisions are written down.
+    journal: Option<Arc<FileJournal>>,
     /// Somebody said that the log which several nodes shared is lost, and it is.
     is_topic_lost: bool,
 }
@@ -116,6 +119,7 @@ impl Surroundings<'_> {
 impl Durable {
     /// Opens both, or makes them. A store that knows a log opens only that one, unless it was said to be lost.
     pub(crate) async fn open(config: &Config, around: &Surroundings<'_>) -> Result<Self, Ending> {
+        let journal = config.decision_journal.as_ref().map(FileJournal::open).transpose()?;
         around.stage.enter("opening the store");
         let store = Store::open(config).await?;
         let copy = match &config.log {
@@ -136,7 +140,7 @@ impl Durable {
                 (Log::Kafka(log), is_lost)
             }
         };
-        let durable = Self { store, log, copy, is_topic_lost };
+        let durable = Self { store, log, copy, journal, is_topic_lost };
         if config.adopt_store
             && let Err(ending) = durable.adopt().await
         {
@@ -172,7 +176,7 @@ impl Durable {
             chance: Arc::clone(around.chance),
             prober: Arc::new(NetProber::new(config.check_allow.clone())),
             peers: around.peers.clone(),
-            journal: None,
+            journal: self.journal.clone().map(|journal| journal as Arc<dyn Journal>),
         };
         let mut is_topic_lost = self.is_topic_lost;
         loop {
@@ -225,6 +229,9 @@ impl Durable {
         self.store.close().await;
         if let Some(copy) = &self.copy {
             copy.close().await;
+        }
+        if let Some(journal) = &self.journal {
+            journal.close().await;
         }
     }
 }

@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 
+use cache_sync::journal;
 use gateway::admission::TokenFileError;
 use gateway::listen::BindError;
 
@@ -15,6 +16,8 @@ pub(crate) enum Ending {
     Tokens(#[from] TokenFileError),
     #[error("{0}")]
     Home(#[from] HomeError),
+    #[error("{0}; --decision-journal names another directory, or is left out")]
+    Journal(#[from] journal::OpenError),
     #[error("{0}")]
     Door(#[from] BindError),
     /// The store or the log refused for good.
@@ -34,6 +37,8 @@ impl Ending {
             Self::Cut | Self::Machine(_) => 1,
             Self::Configuration(_) | Self::Tokens(_) => 2,
             Self::Home(HomeError::Unmade { .. } | HomeError::Unopened { .. }) => 2,
+            Self::Journal(journal::OpenError::Unmade { .. }) => 2,
+            Self::Journal(journal::OpenError::InUse { .. }) => 4,
             Self::Door(BindError::Certificate { .. }) => 2,
             Self::Door(error @ BindError::Address { .. }) => {
                 // An address that is not this machine's, or a port that is not this user's, waits for no other process.

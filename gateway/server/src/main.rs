@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod company;
 mod config;
+mod decisions;
 mod descriptors;
 mod doors;
 mod durable;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Serve(flags) => wire::serve(&flags),
         Command::Config { what: Configuration::Print(flags) } => config::print(&flags),
         Command::Config { what: Configuration::Check(flags) } => config::check(&flags),
+        Command::Journal(journal) => journal.show(),
         Command::Version => {
             // Whoever asked may not listen any more.
             let _ = writeln!(std::io::stdout(), "thuban {}", env!("CARGO_PKG_VERSION"));

@@ -3,6 +3,7 @@
 pub mod alive;
 pub mod chain;
 pub mod dead;
+pub mod decisions;
 pub mod enough;
 pub mod list;
 pub mod order;

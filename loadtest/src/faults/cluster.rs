@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
@@ -40,6 +41,30 @@ pub struct Cluster {
     /// By `node1.log`, `node1.store`, `node1.peer`; gossip goes with `peer`.
     links: Vec<(String, Link)>,
     pub nodes: Vec<String>,
+    journals: Option<Journals>,
+}
+
+/// A directory with one for each node.
+enum Journals {
+    Left(PathBuf),
+    Removed(TempDir),
+}
+
+impl Journals {
+    /// Beside everything else that is left, if it is: what is wiped and filled are the nodes' own directories.
+    fn of(plan: &Plan) -> Result<Self> {
+        match &plan.directory {
+            Some(directory) => Ok(Self::Left(std::path::absolute(directory)?.join("journals"))),
+            None => Ok(Self::Removed(TempDir::new().context("make a directory for journals")?)),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Left(path) => path,
+            Self::Removed(folder) => folder.path(),
+        }
+    }
 }
 
 impl Cluster {
@@ -49,7 +74,10 @@ impl Cluster {
         let mut command = Command::new("python3");
         command.arg(&plan.script).arg("--binary").arg(&plan.thuban);
         command.args(["--buffer-pool", &plan.buffer_pool, "--until-eof"]);
-        command.args(dice.is_some().then_some("--links"));
+        let journals = dice.is_some().then(|| Journals::of(plan)).transpose()?;
+        if let Some(journals) = &journals {
+            command.arg("--links").arg("--journals").arg(journals.path());
+        }
         if let Some(directory) = &plan.directory {
             command.arg("--directory").arg(directory);
         }
@@ -71,7 +99,12 @@ impl Cluster {
         let at: BTreeMap<_, _> = pairs(&ready).collect();
         let is_node = |name: &&String| name.strip_prefix("node").is_some_and(|n| n.parse::<u8>().is_ok());
         let nodes = at.keys().filter(is_node).cloned().collect();
-        Ok(Self { child, orders, answers, at, links, nodes })
+        Ok(Self { child, orders, answers, at, links, nodes, journals })
+    }
+
+    /// Where each node writes down what it decides, in a directory of its name; only while every link is ours.
+    pub fn journals(&self) -> Result<&Path> {
+        self.journals.as_ref().map(Journals::path).context("nobody's decisions are written down")
     }
 
     /// Of `lb`, `lb_grpc`, a node, ...

@@ -47,6 +47,9 @@ fn name(wrong: Wrong) -> &'static str {
         Wrong::ToldUnknown => "told unknown",
         Wrong::Unanswered => "unanswered",
         Wrong::Uncured => "uncured",
+        Wrong::StaleDecision => "stale decisions",
+        Wrong::OtherDecision => "other decisions",
+        Wrong::UnprovenRemoval => "unproven removals",
         Wrong::Divergence => "divergences",
         Wrong::Late => "late",
         Wrong::TooLittle => "too little",
@@ -75,7 +78,9 @@ impl Row {
         for (_, operation) in COLUMNS {
             let _ = write!(line, " | {}", self.counted.operations.get(&operation).unwrap_or(&0));
         }
-        let _ = write!(line, " | {}", self.counted.judged.all_lists());
+        let judged = &self.counted.judged;
+        let decisions: u64 = judged.decisions.values().sum();
+        let _ = write!(line, " | {} | {decisions} | {}", judged.all_lists(), judged.removals);
         for wrong in Wrong::ALL {
             let _ = write!(line, " | {}", self.counted.wrong.get(&wrong).unwrap_or(&0));
         }
@@ -102,7 +107,7 @@ impl Table {
         for (column, _) in COLUMNS {
             let _ = write!(head, " | {column}");
         }
-        head += " | lists judged";
+        head += " | lists judged | decisions judged | removals judged";
         for wrong in Wrong::ALL {
             let _ = write!(head, " | {}", name(wrong));
         }

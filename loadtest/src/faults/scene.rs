@@ -1,13 +1,14 @@
 //! A cluster with its clients, and the levels that a fault waits for: no time passes for its own sake.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use super::check::decisions::{Decisions, Ruled};
 use super::check::same::{self, Digests};
 use super::client::writer;
 use super::client::{Answer, Caller};
@@ -32,6 +33,7 @@ pub struct Scene {
     pub cluster: Cluster,
     pub truth: Arc<Truth>,
     pub people: People,
+    pub decisions: Arc<Mutex<Decisions>>,
     /// Made when it is needed first.
     pub clock: Option<WrongClock>,
 }
@@ -354,6 +356,12 @@ impl Scene {
             }
         }
         Ok(())
+    }
+
+    /// What the nodes have decided since the last time. Links and clients go on meanwhile, which share a thread.
+    pub async fn decided(&self) -> Result<Ruled> {
+        let decisions = self.decisions.clone();
+        tokio::task::spawn_blocking(move || decisions.lock().expect("nobody panics with it").judge()).await?
     }
 
     /// What was to come did not; each node's own words go with it to standard error.

@@ -101,6 +101,12 @@ pub enum Wrong {
     Unanswered,
     /// An error that one retry did not cure, where that was promised.
     Uncured,
+    /// A decision that was applied though what it rests on no longer stood.
+    StaleDecision,
+    /// One that is not the model's, or not that of another node.
+    OtherDecision,
+    /// A removal by somebody, or for a reason, that it can't have.
+    UnprovenRemoval,
     /// Nodes that found that they had read, or made of it, something else than another.
     Divergence,
     /// What was to come did not come in time: a level, or that all show the same.
@@ -110,7 +116,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::RemovedAlive,
         Self::UntrueList,
         Self::DeadKept,
@@ -120,6 +126,9 @@ impl Wrong {
         Self::ToldUnknown,
         Self::Unanswered,
         Self::Uncured,
+        Self::StaleDecision,
+        Self::OtherDecision,
+        Self::UnprovenRemoval,
         Self::Divergence,
         Self::Late,
         Self::TooLittle,

@@ -6,6 +6,7 @@ use compute::model::{LogIdentity, NodeIncarnation, Op, ServiceKey};
 use compute::node::{Config, Node, Parts, StartError};
 use compute::port::{ChangeLog, PresenceStore};
 use compute::testing::change_log::{FaultyLog, MemoryLog, Stall};
+use compute::testing::ledger::{Judged, Ledger};
 use compute::testing::peers::{FaultyPeers, MemoryNetwork};
 use compute::testing::store::{Fault, FaultyStore, MemoryStore};
 use compute::testing::{ManualClock, MemoryJournal, SeededChance};
@@ -121,6 +122,17 @@ impl Company {
         let c = company.join("c").await;
         company.world.pass(31_000).await;
         (company, [a, b, c])
+    }
+
+    /// What an independent model says of all that they decided, in whichever lives of the log.
+    pub(super) fn judged(&self) -> Judged {
+        let mut ledger = Ledger::default();
+        for record in self.journal.records() {
+            // They share a journal: behind one's record comes another's.
+            ledger.breaks("all");
+            ledger.take("all", record);
+        }
+        ledger.judge()
     }
 
     pub(super) async fn kill(&self, seat: Seat) {

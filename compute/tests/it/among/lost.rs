@@ -49,6 +49,15 @@ async fn together(company: &Company, seats: &[&Seat], generation: u8) {
     company.until("they go on together", || seats.iter().all(is_so)).await;
 }
 
+/// What they decided stands, in both lives, by the model that reads all of it.
+fn stands(company: &Company, least: u64) {
+    let judged = company.judged();
+    assert_eq!(judged.wrong, []);
+    assert_eq!(judged.unjudged, 0);
+    let decisions: u64 = judged.decisions.values().sum();
+    assert!(decisions >= least, "{decisions} decisions were judged");
+}
+
 /// Until the store has all that this node has of the service.
 async fn landed(company: &Company, seat: &Seat) {
     let wanted = applied(seat);
@@ -96,6 +105,7 @@ async fn a_topic_that_was_made_anew_loses_nothing_and_stops_no_reader() {
     }
     assert_eq!([&a, &b, &c].map(|seat| seat.registry().status().divergences), [0; 3]);
     assert_eq!(a.registry().status().members.len(), 3, "none was taken for gone");
+    stands(&company, 100);
 }
 
 /// What only one of them has applied, and has acknowledged, is what all of them go on from.
@@ -122,6 +132,7 @@ async fn the_one_that_is_furthest_begins_the_next_life() {
         together(&company, &[a, b, c], RAISED).await;
         assert_eq!([a, b, c].map(listed), [6; 3], "ahead was {ahead}");
         assert_eq!(company.journal.raised().len(), 1);
+        stands(&company, 100);
     }
 }
 
@@ -159,6 +170,7 @@ async fn what_is_written_for_an_earlier_life_says_nothing_and_its_writer_begins_
     company.until("they have the same", || revision(&a) == revision(&c) && listed(&a) == listed(&c)).await;
     assert_eq!(company.journal.raised().len(), 1);
     assert_eq!(a.registry().status().divergences, 0);
+    stands(&company, 100);
 }
 
 /// An old frame in a new topic: every reader goes past it.
@@ -179,6 +191,7 @@ async fn frames_of_an_earlier_life_are_passed_over_by_all() {
     company.until("all have it", || [&a, &b, &c].iter().all(|seat| listed(seat) == 8)).await;
     assert_eq!([&a, &b, &c].map(|seat| seat.registry().status().divergences), [0; 3]);
     together(&company, &[&a, &b, &c], RAISED).await;
+    stands(&company, 100);
 }
 
 /// What was acknowledged without the log is in the next life of it, once.
@@ -203,6 +216,7 @@ async fn what_was_accepted_meanwhile_is_in_the_next_life() {
     };
     company.until("all have it", || [&a, &b, &c].iter().all(has_both)).await;
     company.until("it is the log's", || b.registry().status().counted.overlay == 0).await;
+    stands(&company, 100);
 }
 
 #[tokio::test]
@@ -227,6 +241,7 @@ async fn where_nobody_lives_the_rows_are_the_state() {
     assert_eq!([listed(&a), listed(&b)], [5; 2], "what had not landed is lost");
     assert!(revision(&a) > shown, "what was shown and is lost is below what is shown now");
     assert_eq!(company.journal.raised().len(), 1);
+    stands(&company, 100);
 }
 
 /// Who starts has nothing; who lives has more than the store.
@@ -254,6 +269,7 @@ async fn a_node_that_starts_waits_for_those_who_live() {
     together(&company, &[&a, &b, &d], RAISED).await;
     assert_eq!([&a, &b, &d].map(listed), [4; 3]);
     assert_eq!(company.journal.raised().len(), 1);
+    stands(&company, 100);
 }
 
 /// Neither hears the other, and both begin: the store lets one through.
@@ -272,6 +288,7 @@ async fn two_that_decide_at_once_are_fenced_by_the_store() {
     company.world.pass(5_000).await;
     assert_eq!([&a, &b, &c].map(listed), [4; 3]);
     assert_eq!(revision(&a), revision(&c));
+    stands(&company, 100);
 }
 
 /// A store that does not say whether it took the next life tells it when it is asked again.

@@ -12,9 +12,10 @@ mod writes;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use compute::model::{Entry, Position};
+use compute::model::{Entry, LogIdentity, Position};
 use compute::node::NodeStatus;
 use compute::port::Journal;
+use compute::port::journal::Raised;
 use compute::state::Verdict;
 use compute::testing::journal::Decided;
 use compute::view::View;
@@ -117,8 +118,10 @@ impl Ledger {
 }
 
 impl Journal for Ledger {
-    fn raised(&self, before: Position, after: Position) {
-        self.wrong(format!("nobody loses the log in a run, and it was raised from {before} to {after}"));
+    fn begun(&self, _: LogIdentity, _: Position) {}
+
+    fn raised(&self, raised: Raised) {
+        self.wrong(format!("nobody loses the log in a run: {raised:?}"));
     }
 
     fn record(&self, entry: &Entry, verdicts: &[Verdict]) {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cache_sync::journal;
 use compute::directory::SelectedLimits;
 use gateway::admission::{BodyLimits, Budget};
 use gateway::http::Hosts;
@@ -30,6 +31,7 @@ pub(super) fn check(settings: &Settings, environment: &Environment, wrongs: &mut
     let log = checking.log(data_dir.as_deref());
     let adopt_store = checking.switch("adopt_store");
     let serve_stale = checking.switch("serve_stale");
+    let decision_journal = checking.decision_journal();
     let tls = checking.tls();
     let cluster = checking.cluster(store.as_ref(), log.as_ref(), tls.as_ref());
     let token_file = checking.readable("token_file");
@@ -52,6 +54,7 @@ pub(super) fn check(settings: &Settings, environment: &Environment, wrongs: &mut
         cluster: cluster?,
         adopt_store,
         serve_stale,
+        decision_journal: decision_journal?,
         http: http?,
         grpc: grpc?,
         hosts: hosts?,
@@ -139,6 +142,15 @@ impl Checking<'_> {
             self.rule("data_dir is not set, and neither is HOME, which its default needs; set --data-dir DIR");
         }
         found
+    }
+
+    fn decision_journal(&mut self) -> Option<Option<journal::Config>> {
+        let is_named = self.settings.get("decision_journal").is_some();
+        let (directory, bytes_max) = (self.path("decision_journal"), self.number("decision_journal_bytes_max"));
+        if !is_named {
+            return bytes_max.map(|_| None);
+        }
+        Some(Some(journal::Config { directory: directory?, bytes_max: bytes_max? }))
     }
 
     /// A file that must be there, if it is named.

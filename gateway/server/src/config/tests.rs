@@ -90,6 +90,16 @@ fn a_flag_goes_before_a_variable_before_the_file() {
 }
 
 #[test]
+fn decisions_are_written_down_where_somebody_says_so() {
+    assert_eq!(config(&[], &[], None).decision_journal, None);
+    let said = config(&["--decision-journal", "/var/j"], &[("THUBAN_DECISION_JOURNAL_BYTES_MAX", "67108864")], None);
+    let wanted = cache_sync::journal::Config { directory: "/var/j".into(), bytes_max: 64 << 20 };
+    assert_eq!(said.decision_journal, Some(wanted));
+    wrong(&["--decision-journal", ""], &[], None, &["decision_journal", "a path"]);
+    wrong(&["--decision-journal-bytes-max", "1000"], &[], None, &["decision_journal_bytes_max", "67108864"]);
+}
+
+#[test]
 fn the_file_is_named_by_a_variable_too() {
     let folder = tempfile::tempdir().expect("a directory");
     let path = folder.path().join("t.toml");

@@ -110,6 +110,8 @@ const WORDS: &[(Kind, &str, &str)] = &[
     (Counter, "thuban_logs_lost_total", "Times that this node could read the log no further and asked for its next life."),
     (Counter, "thuban_log_lives_begun_total", "Lives of the log that this node has begun."),
     (Counter, "thuban_log_outlived_frames_total", "Frames of an earlier life of the log that were passed over."),
+    (Counter, "thuban_journal_lost_frames_total", "Frames whose decisions are not in the decision journal."),
+    (Counter, "thuban_journal_failures_total", "Times that the decision journal could not be written."),
     (Gauge, "thuban_snapshot_rows", "Rows in this node's newest copy of what has landed."),
     (Counter, "thuban_snapshot_failures_total", "Copies of what has landed that could not be kept."),
     (Counter, "thuban_rejoins_total", "Times that the others took this node for gone, and it joined again."),

@@ -10,6 +10,7 @@ mod configuration;
 mod crash;
 mod exits;
 mod full_disk;
+mod journal;
 mod life;
 mod lost_log;
 #[cfg(target_os = "linux")]

@@ -22,6 +22,14 @@ pub struct Judged {
     pub took: Duration,
     /// Providers that died, and were looked for on each node.
     pub dead: usize,
+    /// Decisions of each node that were the model's and the same on all, by its name.
+    pub decisions: BTreeMap<String, u64>,
+    /// Those that nobody could judge.
+    pub decisions_unjudged: u64,
+    /// Instances that were removed by them.
+    pub removals: u64,
+    /// Journals of processes that died while they wrote.
+    pub torn_journals: u64,
     /// Writers that were acknowledged a write, and read it back.
     pub writers: BTreeSet<String>,
 }
@@ -32,6 +40,8 @@ pub struct Wanted {
     pub providers: usize,
     /// Who must have seen a list.
     pub readers: Vec<String>,
+    /// Who must have decided something.
+    pub nodes: Vec<String>,
     pub dead: usize,
     pub writers: usize,
 }
@@ -47,12 +57,18 @@ pub fn lacking(judged: &Judged, wanted: &Wanted) -> Option<String> {
     if let Some(reader) = blind {
         return Some(format!("{reader} saw no list"));
     }
+    let silent = wanted.nodes.iter().find(|node| !judged.decisions.contains_key(*node));
+    if let Some(node) = silent {
+        return Some(format!("no decision of {node} was judged"));
+    }
     let floor = |span: Duration| (span.as_secs_f64() * LISTS_PER_S) as u64;
     let counts = [
         ("providers", judged.providers as u64, wanted.providers as u64),
         ("lists", judged.all_lists(), floor(judged.took)),
         ("lists while it lasted", judged.lists_meanwhile, floor(judged.lasted)),
         ("dead", judged.dead as u64, wanted.dead as u64),
+        // The nodes have their own journals of who died.
+        ("removals", judged.removals, wanted.dead as u64),
         ("writers", judged.writers.len() as u64, wanted.writers as u64),
     ];
     let (what, there, least) = counts.into_iter().find(|(_, there, least)| there < least)?;

@@ -162,7 +162,13 @@ fn all_must_show_the_same() {
 
 #[test]
 fn a_row_of_little_says_so() {
-    let wanted = || Wanted { providers: 2, readers: vec!["a reader".into(), "node1".into()], dead: 1, writers: 1 };
+    let wanted = || Wanted {
+        providers: 2,
+        readers: vec!["a reader".into(), "node1".into()],
+        nodes: vec!["node1".into(), "node2".into()],
+        dead: 1,
+        writers: 1,
+    };
     let judged = || Judged {
         providers: 2,
         lists: BTreeMap::from([("a reader".to_owned(), 90), ("node1".to_owned(), 10)]),
@@ -170,6 +176,10 @@ fn a_row_of_little_says_so() {
         lasted: Duration::from_secs(10),
         took: Duration::from_secs(20),
         dead: 1,
+        decisions: ["node1", "node2"].map(|node| (node.to_owned(), 7)).into(),
+        decisions_unjudged: 0,
+        removals: 1,
+        torn_journals: 0,
         writers: ["w0".to_owned()].into(),
     };
     let check = |change: fn(&mut Judged)| {
@@ -183,5 +193,7 @@ fn a_row_of_little_says_so() {
     assert!(check(|judged| judged.took = Duration::from_secs(21)).contains("100 lists"));
     assert!(check(|judged| judged.lasted = Duration::from_secs(11)).contains("50 lists while"));
     assert!(check(|judged| judged.dead = 0).contains("0 dead"));
+    assert!(check(|judged| judged.decisions.retain(|node, _| node != "node2")).contains("no decision of node2"));
+    assert!(check(|judged| judged.removals = 0).contains("0 removals"));
     assert!(check(|judged| judged.writers.clear()).contains("0 writers"));
 }

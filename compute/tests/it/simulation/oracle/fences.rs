@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use compute::model::{Digest, InstanceKey, Op, Position, Revision, Row, ServiceKey};
 use compute::testing::journal::Decided;
+use compute::testing::model::{Model, differences};
 
 use super::super::ports::Landed;
-use crate::model::{Model, differences};
 
 /// A service at one of its revisions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,7 +36,7 @@ impl Truth {
             held.entry(landed.held.log.map_or(Position::ZERO, |log| log.watermark)).or_insert(landed);
         }
         for decided in decided {
-            model.read(decided)?;
+            model.read(decided).map_err(|wrong| wrong.to_string())?;
             let is_quiet = |op: &Op| matches!(op, Op::Beacon { .. } | Op::Gone { .. } | Op::Suspect { .. });
             if !decided.entry.frame.changes.iter().all(|change| is_quiet(&change.op)) {
                 truth.note(&model);

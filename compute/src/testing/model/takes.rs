@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use compute::model::limits::{KEEP_AFTER_EXPIRY_MS, OVERRIDES_MAX};
-use compute::model::{
+use crate::model::limits::{KEEP_AFTER_EXPIRY_MS, OVERRIDES_MAX};
+use crate::model::{
     Cause, Freeze, FreezeScope, Health, HealthReason, Instance, InstanceKey, LeaseCell, MemberRow, NamespaceRow, Op,
     Operator, OverrideRow, Provider, Removal, RemovalReason, ServiceKey, ServiceSettings, Session, Suspicion,
 };

@@ -1,10 +1,11 @@
 //! What a change rests on, and all that is wrong with it.
 
-use compute::model::limits::TOMBSTONE_POSITIONS;
-use compute::model::{
-    Base, Cause, FreezeScope, InstanceKey, LeaseKind, MemberRow, NodeIncarnation, Op, Revision, Suspicion,
+use crate::model::limits::TOMBSTONE_POSITIONS;
+use crate::model::{
+    Base, Cause, FreezeScope, GENERATIONS_FIRST, InstanceKey, LeaseKind, MemberRow, NodeIncarnation, Op, Position,
+    Revision, Suspicion,
 };
-use compute::state::Refusal;
+use crate::state::Refusal;
 
 use super::{Model, Now};
 
@@ -24,13 +25,20 @@ impl Wrong {
             Base::At(revision) => self.unless(there == Some(revision), Refusal::Base),
             Base::Absent(seen) => {
                 self.unless(there.is_none(), Refusal::Base);
-                let is_fresh = seen.offset() + TOMBSTONE_POSITIONS >= now.revision.position().offset();
+                let is_fresh = is_fresh(seen, now.revision.position());
                 // Only of instances are removals forgotten; for the rest an old look is a wrong one.
                 self.unless(is_fresh, Refusal::Base);
                 self.unless(is_fresh, Refusal::BaseTooOld);
             }
         }
     }
+}
+
+/// Whether all that was removed since is remembered. In a life of the log that took a lost one's place nobody knows what
+/// went in the life before; a first one has none before it.
+fn is_fresh(seen: Position, at: Position) -> bool {
+    let begins_here = seen == Position::ZERO && GENERATIONS_FIRST.contains(&at.generation());
+    (begins_here || seen.generation() == at.generation()) && seen.offset() + TOMBSTONE_POSITIONS >= at.offset()
 }
 
 impl Model {

@@ -1,7 +1,8 @@
 //! An independent model of presence: what each decision rests on, checked by reading the whole journal again.
 //!
 //! It shares nothing with the state machine but the vocabulary, and takes the slow and obvious way everywhere: it keeps
-//! every removal and every origin for ever, and looks through lists.
+//! every removal and every origin for ever, and looks through lists. It can begin only where nothing is yet: what it has
+//! not seen from its beginning it does not judge.
 
 mod ends;
 mod rests;
@@ -10,15 +11,15 @@ mod takes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use compute::model::{
+use crate::model::{
     Author, Change, Freeze, FreezeScope, Instance, InstanceKey, MemberRow, Namespace, NamespaceRow, NamespaceSettings,
     NodeIncarnation, Origin, OverrideRow, Position, Process, Provider, Removal, Revision, ServiceKey, ServiceSettings,
     Session, SessionId, Suspicion,
 };
-use compute::state::Verdict;
-use compute::testing::journal::{Decided, in_order};
+use crate::state::{Refusal, Verdict};
+use crate::testing::journal::{Decided, Raised, in_order};
 
-pub(crate) use rows::differences;
+pub use rows::differences;
 
 /// A service, without what follows from its instances and their removals.
 #[derive(Clone, Debug)]
@@ -42,11 +43,31 @@ struct Gone {
     removal: Removal,
 }
 
-#[derive(Default)]
-pub(crate) struct Model {
+/// A verdict that is not the model's.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[error("{revision}: {verdict:?}, but it is {} and wrong with it is {wrong:?}: {op}", if *.is_new { "new" } else { "seen before" })]
+pub struct Misjudged {
+    pub revision: Revision,
+    pub verdict: Verdict,
+    pub is_new: bool,
+    /// Whoever refuses it may name any of this; nothing: it stands.
+    pub wrong: Vec<Refusal>,
+    /// The change, in words.
+    pub op: String,
+}
+
+impl Misjudged {
+    /// Whether it was applied, and what it rests on no longer stood.
+    pub fn is_stale(&self) -> bool {
+        self.verdict.is_applied() && !(self.is_new && self.wrong.is_empty())
+    }
+}
+
+pub struct Model {
     seen: BTreeSet<Origin>,
     heard: BTreeMap<NodeIncarnation, Position>,
-    pub(crate) living: BTreeMap<InstanceKey, Instance>,
+    /// Everything that is registered.
+    pub living: BTreeMap<InstanceKey, Instance>,
     removals: Vec<Gone>,
     services: BTreeMap<ServiceKey, Described>,
     namespaces: BTreeMap<Namespace, NamespaceRow>,
@@ -59,6 +80,12 @@ pub(crate) struct Model {
     time_ms: u64,
 }
 
+impl Default for Model {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A change as it is looked at: who made it, and where and when it stands.
 #[derive(Clone, Copy)]
 struct Now<'a> {
@@ -69,23 +96,38 @@ struct Now<'a> {
 }
 
 impl Model {
-    pub(crate) fn new() -> Self {
+    /// Where nothing is yet.
+    pub fn new() -> Self {
         let row = NamespaceRow { settings: NamespaceSettings::default(), created_at_ms: 0, revision: Revision::ZERO };
         let default = Namespace::new("default").expect("a good name");
-        Self { namespaces: BTreeMap::from([(default, row)]), ..Self::default() }
+        Self {
+            seen: BTreeSet::new(),
+            heard: BTreeMap::new(),
+            living: BTreeMap::new(),
+            removals: Vec::new(),
+            services: BTreeMap::new(),
+            namespaces: BTreeMap::from([(default, row)]),
+            kept: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            suspicions: BTreeMap::new(),
+            freezes: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            position: Position::ZERO,
+            time_ms: 0,
+        }
     }
 
     /// Reads a journal from its beginning; an error says which verdict is not the model's.
-    pub(crate) fn replay(journal: &[Decided]) -> Result<Self, String> {
+    pub fn replay(journal: &[Decided]) -> Result<Self, String> {
         let mut model = Self::new();
         for decided in in_order(journal).map_err(|broken| broken.to_string())? {
-            model.read(&decided)?;
+            model.read(&decided).map_err(|wrong| wrong.to_string())?;
         }
         Ok(model)
     }
 
     /// Reads the next frame.
-    pub(crate) fn read(&mut self, decided: &Decided) -> Result<(), String> {
+    pub fn read(&mut self, decided: &Decided) -> Result<(), Misjudged> {
         let Decided { entry, verdicts } = decided;
         self.time_ms = self.time_ms.max(entry.frame.time_ms);
         self.position = entry.position;
@@ -95,8 +137,21 @@ impl Model {
         Ok(())
     }
 
+    /// The log was lost, and goes on from here.
+    pub fn raise(&mut self, raised: &Raised) {
+        self.position = raised.next;
+        if raised.is_lifted {
+            self.services.values_mut().for_each(|there| there.touched = raised.next.last());
+        }
+    }
+
+    /// Up to where it has read.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
     /// Compares what apply said of a change with what the model says, and takes the change if it stands.
-    fn judge(&mut self, change: &Change, revision: Revision, verdict: Verdict) -> Result<(), String> {
+    fn judge(&mut self, change: &Change, revision: Revision, verdict: Verdict) -> Result<(), Misjudged> {
         let Origin { node, .. } = change.origin;
         let now = Now { author: &change.author, node, revision, time_ms: self.time_ms };
         self.heard.insert(node, revision.position());
@@ -108,9 +163,7 @@ impl Model {
             Verdict::Refused(why) => is_new && wrong.contains(&why),
         };
         if !agrees {
-            let origin = if is_new { "new" } else { "seen before" };
-            let op = &change.op;
-            return Err(format!("{revision}: {verdict:?}, but it is {origin} and wrong with it is {wrong:?}: {op:?}"));
+            return Err(Misjudged { revision, verdict, is_new, wrong, op: format!("{:?}", change.op) });
         }
         if is_new && wrong.is_empty() {
             self.take(&change.op, now);
@@ -118,7 +171,18 @@ impl Model {
         Ok(())
     }
 
-    pub(crate) fn removed_count(&self) -> usize {
+    /// How often anything was removed.
+    pub fn removal_count(&self) -> usize {
+        self.removals.len()
+    }
+
+    /// How a member calls itself.
+    pub fn name_of(&self, node: NodeIncarnation) -> Option<&str> {
+        self.nodes.get(&node).map(|there| &*there.name)
+    }
+
+    /// How many instances were removed.
+    pub fn removed_count(&self) -> usize {
         self.removals.iter().map(|gone| &gone.key).collect::<BTreeSet<_>>().len()
     }
 

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use compute::model::limits::TOMBSTONE_POSITIONS;
-use compute::model::{Digest, InstanceKey, OriginRow, Row, Rows, ServiceRow, Tombstone};
+use crate::model::limits::TOMBSTONE_POSITIONS;
+use crate::model::{Digest, InstanceKey, OriginRow, Row, Rows, ServiceRow, Tombstone};
 
 use super::Model;
 
 impl Model {
     /// Everything that a store must hold at the model's position.
-    pub(crate) fn rows(&self) -> Rows {
+    pub fn rows(&self) -> Rows {
         Rows {
             namespaces: puts(&self.namespaces),
             services: self.service_rows(),
@@ -26,9 +26,9 @@ impl Model {
         }
     }
 
-    pub(crate) fn service_rows(&self) -> Vec<Row<compute::model::ServiceKey, ServiceRow>> {
+    pub fn service_rows(&self) -> Vec<Row<crate::model::ServiceKey, ServiceRow>> {
         let rows = self.services.iter().map(|(key, there)| {
-            let digest = |sum: Digest, i: &compute::model::Instance| sum.plus(Digest::of(&i.id, i.revision));
+            let digest = |sum: Digest, i: &crate::model::Instance| sum.plus(Digest::of(&i.id, i.revision));
             let row = ServiceRow {
                 settings: there.settings.clone(),
                 created_at_ms: there.created_at_ms,
@@ -54,7 +54,7 @@ impl Model {
         last
     }
 
-    fn origins(&self) -> Vec<Row<compute::model::NodeIncarnation, OriginRow>> {
+    fn origins(&self) -> Vec<Row<crate::model::NodeIncarnation, OriginRow>> {
         let rows = self.heard.iter().map(|(node, last_seen)| {
             let counters: Vec<u64> = self.seen.iter().filter(|o| o.node == *node).map(|o| o.counter).collect();
             let highest = counters.last().copied().unwrap_or_default();
@@ -70,7 +70,7 @@ fn puts<K: Clone, V: Clone>(all: &BTreeMap<K, V>) -> Vec<Row<K, V>> {
 }
 
 /// Each row that only one side has, or of which the two have different values.
-pub(crate) fn differences(expected: Rows, found: Rows) -> Vec<String> {
+pub fn differences(expected: Rows, found: Rows) -> Vec<String> {
     fn of<K: Ord + Debug, V: PartialEq + Debug>(
         all: &mut Vec<String>,
         mut expected: Vec<Row<K, V>>,

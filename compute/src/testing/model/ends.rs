@@ -1,13 +1,13 @@
 //! What has come to its end by a time of the log.
 
-use compute::model::Op;
-use compute::model::limits::SERVICE_EMPTY_MS_MAX;
+use crate::model::Op;
+use crate::model::limits::SERVICE_EMPTY_MS_MAX;
 
 use super::Model;
 
 impl Model {
     /// The changes that a node owes the log, in no order.
-    pub(crate) fn due(&self, now_ms: u64) -> Vec<Op> {
+    pub fn due(&self, now_ms: u64) -> Vec<Op> {
         let words = self.living.iter().filter_map(|(key, there)| {
             let word = there.operator.as_ref().filter(|word| word.expires_at_ms.is_some_and(|at| at <= now_ms))?;
             Some(Op::EndOverride { instance: key.clone(), operator: word.revision })
