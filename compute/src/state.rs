@@ -18,6 +18,7 @@ mod origins;
 pub mod ownership;
 pub mod planted;
 mod ranges;
+mod sealed;
 mod service;
 mod timers;
 mod tombstones;
@@ -39,6 +40,7 @@ use crate::view::View;
 
 pub use apply::{Applied, LeaseEvent};
 pub use decide::{Deciding, Decision};
+pub(crate) use sealed::Unlanded;
 pub use service::Service;
 pub use verdict::{LogBroken, Refusal, Verdict};
 

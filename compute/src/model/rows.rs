@@ -18,6 +18,23 @@ impl<K, V> Row<K, V> {
             Self::Put(key, _) | Self::Delete(key) => key,
         }
     }
+
+    /// The key, and what it has; `None`: it is gone.
+    pub fn into_parts(self) -> (K, Option<V>) {
+        match self {
+            Self::Put(key, value) => (key, Some(value)),
+            Self::Delete(key) => (key, None),
+        }
+    }
+}
+
+impl<K, V> From<(K, Option<V>)> for Row<K, V> {
+    fn from((key, value): (K, Option<V>)) -> Self {
+        match value {
+            Some(value) => Self::Put(key, value),
+            None => Self::Delete(key),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Debug)]

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::command::Command;
 use crate::directory::Directory;
 use crate::keyed::Keyed;
-use crate::model::{Author, Entry, Frame, InstanceKey, NodeIncarnation, Op, Position, SessionId};
+use crate::model::{LogState, Author, Entry, Frame, InstanceKey, NodeIncarnation, Op, Position, SessionId};
 use crate::port::change_log::{AppendError, LogReadError};
 use crate::port::clock::MonoMs;
 use crate::port::{ChangeLog, Clock, Journal, Prober};
@@ -35,7 +35,7 @@ use crate::watch::Hub;
 use super::bootstrap::Booted;
 use super::calls::{Calls, Ticket};
 use super::heard::Heard;
-use super::lander::{Batch, Landing, Work};
+use super::lander::{Batch, Changed, Landing, Work};
 use super::link::{CheckWord, Lanes, Link, Release, Request, SessionWord, Told};
 use super::overlay::Overlay;
 use super::recovery::Word;
@@ -73,6 +73,8 @@ const LAND_MS: MonoMs = 500;
 /// number their memory counts for more.
 const LAND_MANY: std::ops::Range<usize> = 10_000..200_000;
 const LAND_MANY_MS: MonoMs = 1_000;
+/// What one landing of several nodes' log takes at most, if it need not take more; when more waits, it goes on at once.
+const LANDING_KEYS: usize = 65_536;
 
 /// The applier's ends of its channels.
 pub(super) struct Ends {
@@ -490,19 +492,21 @@ impl Applier {
         }
         let lands = self.company.as_ref().is_none_or(Company::lands);
         let Some(permit) = lands.then(|| self.ends.work.try_reserve().ok()).flatten() else { return };
-        let rows = match &self.company {
-            Some(_) if self.lands_whole => self.state.all_rows(),
-            Some(_) => self.state.take_rows_behind(self.landed),
-            None => self.state.take_rows(),
-        };
-        (self.landing, self.landing_whole) = (Some(rows.len()), self.lands_whole);
-        let batch = Box::new(Batch { rows, from: self.landed, upto: self.state.log() });
+        let shared = self.company.is_some().then_some(self.landed);
+        let (changed, upto) = take_changed(&mut self.state, self.lands_whole, shared);
+        (self.landing, self.landing_whole) = (Some(changed.len()), self.lands_whole);
+        let batch = Box::new(Batch { changed, from: self.landed, upto });
         permit.send(if self.lands_whole { Work::Replace(batch) } else { Work::Land(batch) });
         self.landed_at = now;
     }
 
     fn lands_at(&self) -> MonoMs {
-        let wait = if LAND_MANY.contains(&self.state.unlanded()) { LAND_MANY_MS } else { LAND_MS };
+        let unlanded = self.state.unlanded();
+        let wait = match () {
+            () if self.company.is_some() && unlanded > LANDING_KEYS => 0,
+            () if LAND_MANY.contains(&unlanded) => LAND_MANY_MS,
+            () => LAND_MS,
+        };
         self.landed_at + wait
     }
 
@@ -611,6 +615,20 @@ impl Applier {
         let landed = !lands || (self.landed >= self.state.position() && self.landing.is_none());
         // A log or store that is away must not keep a node from stopping: what is acknowledged is in the log.
         (appended || self.away.is_some()) && (landed || self.store_error.is_some())
+    }
+}
+
+/// A node that lands alone takes all at once. Where another may have to go on from `landed`, the state keeps it until it
+/// has landed, and what one transaction writes has a bound.
+fn take_changed(state: &mut State, is_whole: bool, shared: Option<Position>) -> (Changed, LogState) {
+    match shared {
+        Some(_) if is_whole => (Changed::Taken(state.all_rows()), state.log()),
+        Some(landed) => {
+            let unlanded = state.unlanded_behind(landed, LANDING_KEYS);
+            let upto = unlanded.upto;
+            (Changed::Kept(unlanded), upto)
+        }
+        None => (Changed::Taken(state.take_rows()), state.log()),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::model::{LogIdentity, LogState, Position, Rows};
 use crate::port::clock::MonoMs;
 use crate::port::store::{Epoch, LandError, PresenceStore};
 use crate::port::{ChangeLog, Clock};
+use crate::state::Unlanded;
 
 use super::snapshot::EVERY;
 
@@ -35,11 +36,35 @@ pub(super) enum Work {
     Replace(Box<Batch>),
 }
 
-/// One contiguous range of the log, coalesced to its values at the end.
+/// One contiguous range of the log.
 pub(super) struct Batch {
-    pub(super) rows: Rows,
+    pub(super) changed: Changed,
     pub(super) from: Position,
     pub(super) upto: LogState,
+}
+
+/// What changed in it.
+pub(super) enum Changed {
+    /// The values at its end; they come back if they are not written.
+    Taken(Rows),
+    /// What the state keeps until it hears that it is in the store.
+    Kept(Unlanded),
+}
+
+impl Changed {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Taken(rows) => rows.len(),
+            Self::Kept(unlanded) => unlanded.len(),
+        }
+    }
+
+    fn rows(self) -> Rows {
+        match self {
+            Self::Taken(rows) => rows,
+            Self::Kept(unlanded) => unlanded.rows(),
+        }
+    }
 }
 
 pub(super) enum Landing {
@@ -53,6 +78,13 @@ pub(super) enum Landing {
     Failed { rows: Box<Rows>, error: String },
     /// Another process lands in this store: this one must not.
     Fenced(String),
+}
+
+/// A batch with its values at its end.
+struct Coalesced {
+    rows: Rows,
+    from: Position,
+    upto: LogState,
 }
 
 pub(super) struct Lander {
@@ -127,6 +159,8 @@ impl Lander {
 
     async fn land(&self, batch: Batch, is_whole: bool) -> Landing {
         let Some(epoch) = self.epoch else { return Landing::Fenced("this node does not land".to_owned()) };
+        let Batch { changed, from, upto } = batch;
+        let batch = Coalesced { rows: changed.rows(), from, upto };
         let count = batch.rows.len();
         let started = self.clock.mono_ms();
         let landed = match is_whole {
@@ -153,7 +187,7 @@ impl Lander {
 
     /// An epoch has one lander: where the store is at this one's epoch and part of the way, an attempt of its own had
     /// landed whose outcome it never learned. Its rows came back and are in this batch, which goes on from there.
-    async fn land_from(&self, epoch: Epoch, batch: &Batch) -> Result<(), LandError> {
+    async fn land_from(&self, epoch: Epoch, batch: &Coalesced) -> Result<(), LandError> {
         let mut from = batch.from;
         loop {
             match self.store.land(epoch, batch.rows.clone(), from, batch.upto).await {
@@ -168,7 +202,7 @@ impl Lander {
     }
 
     /// After an unknown outcome the store's mark tells what happened.
-    async fn reread(&self, epoch: Epoch, batch: Batch, error: String) -> Landing {
+    async fn reread(&self, epoch: Epoch, batch: Coalesced, error: String) -> Landing {
         match self.store.mark().await {
             Ok(Some((there, log))) if log.identity != self.identity || there != epoch => {
                 Landing::Fenced(format!("the store is at epoch {} and watermark {}", there.0, log.watermark))

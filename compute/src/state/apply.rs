@@ -15,7 +15,6 @@ use crate::model::{
 use crate::watch::{Record, Recorded};
 
 use super::State;
-use super::dirty::Latest;
 use super::tombstones::Tombstones;
 use super::verdict::{LogBroken, Refusal, Verdict};
 
@@ -241,7 +240,7 @@ impl Applying<'_> {
             service.put(instance.clone());
             self.state.digest = self.state.digest.minus(before).plus(service.row().digest);
         }
-        self.state.dirty.instances.insert(key.clone(), Latest::Is(instance.clone()));
+        self.state.dirty.instances.insert(key.clone(), Some(instance.clone()));
         self.record(&key.service, Recorded::Put(instance.clone()));
         instance
     }

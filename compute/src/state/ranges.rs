@@ -2,16 +2,24 @@
 //! wherever the one before it stopped.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use crate::model::{Position, Rows};
+use crate::model::{LogState, Position, Rows};
 
 use super::State;
-use super::dirty::Dirty;
+use super::sealed::{Sealed, Unlanded};
 
-/// A range of a shared log is closed when it is this long.
+/// A range of a shared log is closed when it is this long, or so many keys changed in it.
 const RANGE_POSITIONS: u64 = 64;
-/// Beyond this many the two smallest neighbours become one: while the store is away a key is kept at most this often.
+const RANGE_KEYS: usize = 8_192;
+/// Beyond this many the two smallest neighbours become one, unless that makes a range of more than so many keys: it could
+/// only be landed as a whole.
 const RANGES_MAX: usize = 32;
+const MERGED_KEYS_MAX: usize = 65_536;
+/// While the store is away a key is kept in several ranges, with what it was then. Beyond so many for each instance, and
+/// at least these, ranges become one however large they are.
+const KEPT_OF_INSTANCE: usize = 4;
+const KEPT_MIN: usize = 262_144;
 
 /// The ranges before the open one, which is [`State`]'s own.
 #[derive(Default)]
@@ -27,8 +35,10 @@ pub(super) struct Ranges {
 }
 
 struct Range {
-    upto: Position,
-    dirty: Dirty,
+    /// The log at its end.
+    upto: LogState,
+    /// Shared with the landing that is under way.
+    sealed: Arc<Sealed>,
 }
 
 impl Ranges {
@@ -41,45 +51,59 @@ impl Ranges {
         self.keys
     }
 
-    fn close(&mut self, upto: Position, mut dirty: Dirty) {
-        dirty.forget_values();
-        self.since = upto;
-        if dirty.len() == 0 {
+    fn close(&mut self, upto: LogState, sealed: Sealed, instances: usize) {
+        self.since = upto.watermark;
+        if sealed.len() == 0 {
             return;
         }
-        self.keys += dirty.len();
-        self.closed.push_back(Range { upto, dirty });
+        self.keys += sealed.len();
+        self.closed.push_back(Range { upto, sealed: Arc::new(sealed) });
         if self.closed.len() > RANGES_MAX {
-            self.merge_smallest();
+            self.merge_smallest(MERGED_KEYS_MAX);
+        }
+        if self.keys > KEPT_MIN.max(KEPT_OF_INSTANCE * instances) {
+            self.merge_smallest(usize::MAX);
         }
     }
 
-    /// The smaller moves into the larger: however long the store is away, a key moves a few times only.
-    fn merge_smallest(&mut self) {
-        let size = |at: &usize| self.closed[*at].dirty.len() + self.closed[at + 1].dirty.len();
-        let Some(at) = (0..self.closed.len().saturating_sub(1)).min_by_key(size) else { return };
-        let Some(mut later) = self.closed.remove(at + 1) else { return };
+    /// Of those that no landing reads.
+    fn merge_smallest(&mut self, keys_max: usize) {
+        let size = |at: &usize| self.closed[*at].sealed.len() + self.closed[at + 1].sealed.len();
+        let is_free = |at: usize| Arc::strong_count(&self.closed[at].sealed) == 1;
+        let pairs = (0..self.closed.len().saturating_sub(1)).filter(|at| is_free(*at) && is_free(at + 1));
+        let Some(at) = pairs.min_by_key(size).filter(|at| size(at) <= keys_max) else { return };
+        let Some(later) = self.closed.remove(at + 1) else { return };
         let earlier = &mut self.closed[at];
-        self.keys -= earlier.dirty.len() + later.dirty.len();
-        if earlier.dirty.len() < later.dirty.len() {
-            std::mem::swap(&mut earlier.dirty, &mut later.dirty);
-        }
-        earlier.dirty.absorb(later.dirty);
+        let (Some(into), Ok(from)) = (Arc::get_mut(&mut earlier.sealed), Arc::try_unwrap(later.sealed)) else {
+            unreachable!("nobody else can begin to read a range while the state is borrowed");
+        };
+        self.keys -= into.len() + from.len();
+        into.go_on(from);
+        self.keys += into.len();
         earlier.upto = later.upto;
-        self.keys += earlier.dirty.len();
+    }
+
+    /// Those behind `landed`: at least one, and more while they have no more than `keys_max` keys together.
+    fn behind_of(&self, landed: Position, keys_max: usize, end: LogState) -> Unlanded {
+        let mut unlanded = Unlanded { ranges: Vec::new(), upto: end };
+        let mut keys = 0;
+        for range in self.closed.iter().filter(|range| range.upto.watermark > landed) {
+            keys += range.sealed.len();
+            if keys > keys_max && !unlanded.ranges.is_empty() {
+                return unlanded;
+            }
+            unlanded.ranges.push(range.sealed.clone());
+            unlanded.upto = range.upto;
+        }
+        unlanded.upto = end;
+        unlanded
     }
 
     fn landed(&mut self, upto: Position) {
-        while let Some(range) = self.closed.pop_front_if(|range| range.upto <= upto) {
-            self.keys -= range.dirty.len();
-            self.floor = range.upto;
+        while let Some(range) = self.closed.pop_front_if(|range| range.upto.watermark <= upto) {
+            self.keys -= range.sealed.len();
+            self.floor = range.upto.watermark;
         }
-    }
-
-    /// The keys of all, into the open range, which begins anew at `at`.
-    fn take_all(&mut self, open: &mut Dirty, at: Position) {
-        self.closed.drain(..).for_each(|range| open.absorb(range.dirty));
-        *self = Self::behind(at);
     }
 }
 
@@ -92,9 +116,12 @@ impl State {
     /// Takes what changed since the last time, coalesced to its values now, for landing up to
     /// [`State::log`] by the only node that lands.
     pub fn take_rows(&mut self) -> Rows {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        self.ranges.take_all(&mut dirty, self.log.watermark);
-        let rows = dirty.rows(self);
+        if !self.ranges.closed.is_empty() {
+            let before = self.ranges.behind_of(Position::ZERO, usize::MAX, self.log).rows();
+            self.dirty.mark_all(&before);
+        }
+        self.ranges = Ranges::behind(self.log.watermark);
+        let rows = std::mem::take(&mut self.dirty).rows(self);
         self.dirty.expect(&rows);
         rows
     }
@@ -104,16 +131,12 @@ impl State {
         self.dirty.mark_all(rows);
     }
 
-    /// What changed behind the watermark `landed`, and maybe some of before, at its values now, for landing up to
-    /// [`State::log`] by whichever node's turn it is. It is given again until [`State::landed`] says that it need not
-    /// be. Nothing is missing if `landed` is not below [`State::landable_from`].
-    pub fn take_rows_behind(&mut self, landed: Position) -> Rows {
+    /// What changed behind the watermark `landed`, and maybe some of before, for landing by whichever node's turn it is:
+    /// all of it up to [`State::log`], or as many ranges as have `keys_max` keys. It is given again until
+    /// [`State::landed`] says that it need not be. Nothing is missing if `landed` is not below [`State::landable_from`].
+    pub(crate) fn unlanded_behind(&mut self, landed: Position, keys_max: usize) -> Unlanded {
         self.close_range();
-        let mut behind = Dirty::default();
-        for range in self.ranges.closed.iter().filter(|range| range.upto > landed) {
-            behind.extend(&range.dirty);
-        }
-        behind.rows(self)
+        self.ranges.behind_of(landed, keys_max, self.log)
     }
 
     /// Rows up to there are in the store: they are given no more, but for those of a range that goes on behind it.
@@ -133,14 +156,15 @@ impl State {
     /// Behind a frame: a log that one process has to itself has one range, which costs nothing.
     pub(super) fn turn_range(&mut self) {
         let length = self.log.watermark.packed() - self.ranges.since.packed();
-        if length >= RANGE_POSITIONS && !self.members.is_empty() {
+        if (length >= RANGE_POSITIONS || self.dirty.len() >= RANGE_KEYS) && !self.members.is_empty() {
             self.close_range();
         }
     }
 
     fn close_range(&mut self) {
         let dirty = std::mem::take(&mut self.dirty);
-        self.ranges.close(self.log.watermark, dirty);
+        let sealed = Sealed::seal(dirty, self);
+        self.ranges.close(self.log, sealed, self.instances);
     }
 }
 

@@ -101,7 +101,9 @@ impl Applier {
 
     /// Rows that the store does not have yet, those on their way there too.
     pub(super) fn unlanded(&self) -> usize {
-        self.state.unlanded() + self.landing.unwrap_or_default()
+        // What other nodes may have to land, too, stays with the state until it has landed.
+        let taken = self.landing.filter(|_| self.company.is_none());
+        self.state.unlanded() + taken.unwrap_or_default()
     }
 
     fn counted(&self) -> Counted {

@@ -9,7 +9,6 @@ use crate::model::{
 };
 use crate::watch::Recorded;
 
-use super::super::dirty::Latest;
 use super::super::planted::{Rule, holds};
 use super::super::verdict::Refusal;
 use super::{Applying, LeaseEvent, Result};
@@ -148,7 +147,7 @@ impl Applying<'_> {
         let tombstone = Tombstone { revision: self.revision, generation: old.generation };
         self.state.tombstones.insert(key.clone(), tombstone);
         self.state.dirty.tombstones.insert(key.clone());
-        self.state.dirty.instances.insert(key.clone(), Latest::Gone);
+        self.state.dirty.instances.insert(key.clone(), None);
         self.record(&key.service, Recorded::Removed(key.id.clone(), removal));
         self.tell(LeaseEvent::Ended { key: key.clone(), generation: old.generation });
         self.state.time_service(&key.service);
