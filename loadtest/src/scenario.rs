@@ -10,7 +10,7 @@ pub mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use schemas::thuban::v1::registry_client::RegistryClient;
@@ -115,6 +115,9 @@ pub fn provider(index: usize, keys: usize, lease: &str) -> String {
     )
 }
 
+/// A node that can't take everything now is asked again after this time, for so long.
+const AGAIN: Duration = Duration::from_millis(100);
+const AGAIN_FOR: Duration = Duration::from_secs(60);
 /// A TTL so long that nothing lapses during a run.
 pub const LONG: &str = r#"{"kind":"ttl","ttl_ms":86400000,"remove_after_ms":86400000}"#;
 
@@ -139,17 +142,28 @@ pub async fn fill(address: &str, services: &[String], count: usize, keys: usize,
     if items.is_empty() { Ok(()) } else { send_batch(&mut connection, &mut items).await }
 }
 
+/// A batch of which something was not taken for now is said again, as clients do.
 async fn send_batch(connection: &mut Connection, items: &mut Vec<String>) -> Result<()> {
     let body = format!(r#"{{"items":[{}]}}"#, items.join(","));
-    let answer = connection.call(&request("POST", "/v1/batch/register", &body)).await?;
-    let refused = String::from_utf8_lossy(answer.body).matches(r#""status":201"#).count() != items.len();
-    ensure!(
-        answer.status == 200 && !refused,
-        "refused: {}",
-        String::from_utf8_lossy(&answer.body[..answer.body.len().min(500)])
-    );
-    items.clear();
-    Ok(())
+    let deadline = Instant::now() + AGAIN_FOR;
+    loop {
+        let answer = connection.call(&request("POST", "/v1/batch/register", &body)).await?;
+        let text = String::from_utf8_lossy(answer.body);
+        let is_taken = answer.status == 200 && count_taken(&text) == items.len();
+        if is_taken {
+            items.clear();
+            return Ok(());
+        }
+        let may_go_on = answer.status == 503
+            || ["\"status\":202", "\"status\":503", "\"status\":504"].iter().any(|s| text.contains(s));
+        ensure!(may_go_on && Instant::now() < deadline, "refused: {}", text.chars().take(500).collect::<String>());
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Items that the log has, made now or, where a batch is said again, before.
+fn count_taken(text: &str) -> usize {
+    ["\"status\":200", "\"status\":201"].iter().map(|status| text.matches(status).count()).sum()
 }
 
 pub async fn grpc(address: &str) -> Result<RegistryClient<Channel>> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::faults::cluster::{self as started, Cluster};
@@ -120,6 +120,7 @@ pub async fn renew(plan: &Plan, leases: usize, rounds: u32) -> Result<Vec<Line>>
 pub async fn cluster(plan: &started::Plan, instances: usize, large: usize) -> Result<Vec<Line>> {
     let plain = |what: String, figure, unit, gate| line(what, figure, unit, gate, Value::Null);
     let folder = plan.directory.clone().unwrap_or_else(std::env::temp_dir);
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let fsync = cluster::fsync_p50_ms(&folder)?;
     let mut three = Cluster::start(plan, None).await?;
     let across = cluster::across(&three, CHANGES_ACROSS, CHANGE_PERIOD).await?;

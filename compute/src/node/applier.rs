@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::command::Command;
 use crate::directory::Directory;
 use crate::keyed::Keyed;
-use crate::model::{LogState, Author, Entry, Frame, InstanceKey, NodeIncarnation, Op, Position, SessionId};
+use crate::model::{Author, Entry, Frame, InstanceKey, LogState, NodeIncarnation, Op, Position, SessionId};
 use crate::port::change_log::{AppendError, LogReadError};
 use crate::port::clock::MonoMs;
 use crate::port::{ChangeLog, Clock, Journal, Prober};

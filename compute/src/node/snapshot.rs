@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Digest, LogState, Row};
-use crate::port::Clock;
 use crate::port::store::{LandError, Loaded, PresenceStore, ReadError};
+use crate::port::{Chance, Clock};
 
 use super::Parts;
 use super::link::{Link, Told};
@@ -18,6 +18,9 @@ use super::link::{Link, Told};
 pub(super) const EVERY: Duration = Duration::from_secs(300);
 /// From the start to the first.
 const FIRST: Duration = Duration::from_secs(30);
+/// By so much, at most, each waits longer for its first copy and less for the next: nodes that were started together do
+/// not all read the whole store in the same second.
+const APART: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 enum Failed {
@@ -31,6 +34,7 @@ pub(super) struct Keeper {
     store: Arc<dyn PresenceStore>,
     own: Arc<dyn PresenceStore>,
     clock: Arc<dyn Clock>,
+    chance: Arc<dyn Chance>,
     /// To whom it says what was in the store.
     link: Link,
 }
@@ -39,15 +43,17 @@ impl Keeper {
     /// `None`: this node keeps no copy.
     pub(super) fn of(parts: &Parts, link: &Link) -> Option<Self> {
         let own = parts.snapshot.clone()?;
-        Some(Self { store: parts.store.clone(), own, clock: parts.clock.clone(), link: link.clone() })
+        let Parts { store, clock, chance, .. } = parts;
+        Some(Self { store: store.clone(), own, clock: clock.clone(), chance: chance.clone(), link: link.clone() })
     }
 
     /// Until it is aborted.
     pub(super) async fn run(self: Arc<Self>) {
-        self.clock.sleep(FIRST).await;
+        let apart = || Duration::from_millis(self.chance.below(APART.as_millis() as u64));
+        self.clock.sleep(FIRST + apart()).await;
         loop {
             self.keep().await;
-            self.clock.sleep(EVERY).await;
+            self.clock.sleep(EVERY - apart()).await;
         }
     }
 

@@ -313,11 +313,16 @@ impl Applier {
         let Some(company) = self.company.as_ref().filter(|_| !told.is_empty()) else { return };
         let peers = company.peers.clone();
         tokio::spawn(async move {
+            let (mut count, mut why) = (0, None);
             for (node, ages) in told {
-                let count = ages.len();
+                let of_it = ages.len();
                 if let Err(error) = peers.hand_over(node, ages).await {
-                    tracing::warn!(%error, node = node.0, count, "leases changed hands and their ages did not arrive");
+                    count += of_it;
+                    why = Some(error);
                 }
+            }
+            if let Some(error) = why {
+                tracing::warn!(%error, count, "leases changed hands and their ages did not arrive");
             }
         });
     }

@@ -91,7 +91,9 @@ async fn whoever_lands_next_leaves_nothing_out() {
             parts += usize::from(is_part);
             landing.land(unlanded).await;
             let behind = log.iter().skip(truth.position().offset() as usize);
-            behind.take_while(|entry| entry.position <= landing.mark).for_each(|entry| drop(truth.apply(entry).expect("whole")));
+            behind
+                .take_while(|entry| entry.position <= landing.mark)
+                .for_each(|entry| drop(truth.apply(entry).expect("whole")));
             landing.check(&truth, &format!("seed {seed}, at {}", landing.mark)).await;
             landings += 1;
         }
