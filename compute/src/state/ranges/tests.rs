@@ -246,8 +246,8 @@ async fn a_node_that_boots_knows_what_comes_after() {
 fn closed(offset: u64, keys: std::ops::Range<u128>) -> (LogState, Sealed) {
     let watermark = Position::new(1, offset).expect("in range");
     let upto = LogState { identity: IDENTITY, watermark, time_ms: offset, rolling_hash: offset };
-    let mut dirty = Dirty::default();
-    dirty.sessions = keys.map(|key| SessionId(key.to_be_bytes())).collect();
+    let sessions = keys.map(|key| SessionId(key.to_be_bytes())).collect();
+    let dirty = Dirty { sessions, ..Dirty::default() };
     (upto, Sealed::seal(dirty, &State::new(IDENTITY)))
 }
 
