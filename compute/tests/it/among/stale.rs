@@ -23,7 +23,7 @@ async fn left() -> Company {
     let mut company = Company::new();
     let a = company.join("a").await;
     registered(&a, 0..5).await;
-    company.world.pass(35_000).await;
+    company.world.pass(95_000).await;
     a.store.stand(Some(Fault::Lose));
     registered(&a, 5..8).await;
     company.kill(a).await;
