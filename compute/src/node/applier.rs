@@ -4,6 +4,7 @@
 //! One append is under way at a time, and what arrives meanwhile is the next frame: cost follows load, and no fixed
 //! delay is paid. Decisions are taken when a frame is built, on a state that has applied this node's last one.
 
+mod errands;
 mod expiry;
 mod frame;
 mod member;
@@ -41,6 +42,7 @@ use super::overlay::Overlay;
 use super::recovery::Word;
 use super::{Config, Failure, Parts};
 
+use errands::Errands;
 use expiry::Expiry;
 use frame::Gathering;
 use member::Company;
@@ -210,6 +212,8 @@ enum Event {
     Sessions(Vec<(SessionId, SessionWord)>),
     Checks(Vec<(InstanceKey, Option<CheckWord>)>),
     Told(Told),
+    /// A second opinion on a failed check; `None`: there is none.
+    Opinion(Option<Op>),
     Renewal(Request),
     Request(Request),
     Tick,
@@ -232,7 +236,8 @@ impl Applier {
         let company = parts.peers.clone().zip(ends.heard.clone()).map(|(peers, heard)| {
             let members = booted.state.members().map(|(node, _)| *node);
             let address = config.peer_address.clone();
-            Company::new(me, members, (peers, parts.clone()), (address, heard), now)
+            let errands = Errands::new(config.probes_max);
+            Company::new(me, members, (peers, parts.clone(), errands), (address, heard), now)
         });
         let applier = Self {
             me,
@@ -306,6 +311,7 @@ impl Applier {
                 Event::Sessions(words) => self.take_sessions(words),
                 Event::Checks(words) => self.take_checks(words),
                 Event::Told(told) => self.take_told(told),
+                Event::Opinion(opinion) => self.take_opinion(opinion),
                 Event::Renewal(request) => {
                     self.renewals.extend(opened(&mut self.calls, request));
                     self.take_renewals();
@@ -388,6 +394,7 @@ impl Applier {
             Some(words) = self.ends.lanes.sessions.take(WORDS_MAX) => Event::Sessions(words),
             Some(words) = self.ends.lanes.checks.take(WORDS_MAX) => Event::Checks(words),
             Some(told) = self.ends.lanes.told.recv() => Event::Told(told),
+            opinion = Errands::next(&mut self.company) => opinion,
             () = self.clock.sleep_until(wake_at) => Event::Tick,
             Some(request) = self.ends.lanes.renewals.recv(), if takes_renewals => Event::Renewal(request),
             Some(request) = self.ends.lanes.requests.recv(), if takes_requests => Event::Request(request),

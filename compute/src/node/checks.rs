@@ -19,8 +19,7 @@ use crate::port::{Chance, Clock, Prober};
 
 use super::latest;
 use super::link::Link;
-pub(super) use schedule::port_of;
-use schedule::{Finding, FlightNo, Launch, Schedule, check_of};
+use schedule::{Finding, FlightNo, Launch, Schedule, check_of, port_of};
 
 /// Events taken at once.
 const EVENTS_MAX: usize = 1_024;
@@ -201,7 +200,8 @@ impl Probes {
     }
 }
 
-async fn probe(prober: &dyn Prober, clock: &dyn Clock, instance: &Instance) -> Probed {
+/// Probes an instance whose lease is checked. A prober that does not come back is a failure.
+pub(super) async fn probe(prober: &dyn Prober, clock: &dyn Clock, instance: &Instance) -> Probed {
     let check = check_of(instance).expect("only checked leases are scheduled");
     let timeout = Duration::from_millis(u64::from(check.timeout_ms));
     tokio::select! {

@@ -27,6 +27,8 @@ const COLLECT: Duration = Duration::from_millis(250);
 const ISOLATED_MS: MonoMs = 1_000;
 /// Others are asked whether they are there when the log has been silent for so long.
 const SILENT_MS: MonoMs = 600;
+/// Whoever renews does so within this time: its TTL counts for one or two of them.
+const WINDOW_MS: MonoMs = TTL_MS_DEFAULT as MonoMs;
 /// Most ages told in one call.
 const AGES_MAX: usize = 8_192;
 
@@ -40,8 +42,8 @@ pub(crate) struct Owned {
 pub(crate) struct Heard {
     notes: Mutex<Vec<(InstanceKey, Revision)>>,
     pub(crate) owned: ArcSwap<Owned>,
-    /// The shortest TTL that was renewed here since the last look.
-    shortest_ttl_ms: AtomicU64,
+    /// The shortest TTL that was renewed here in this window of time and in the one before it.
+    shortest_ttl_ms: [AtomicU64; 2],
     /// When this node last read the log, and when it last reached another one.
     read_at: AtomicU64,
     reached_at: AtomicU64,
@@ -55,7 +57,7 @@ impl Heard {
         Arc::new(Self {
             notes: Mutex::default(),
             owned,
-            shortest_ttl_ms: AtomicU64::new(u64::MAX),
+            shortest_ttl_ms: [AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX)],
             read_at: AtomicU64::new(now),
             reached_at: AtomicU64::new(now),
             applied_elsewhere: AtomicU64::new(Position::ZERO.packed()),
@@ -71,8 +73,15 @@ impl Heard {
     /// member, for the longer of 1 s and a third of the shortest TTL that it renews.
     pub(crate) fn is_isolated(&self, now: MonoMs) -> bool {
         let heard = self.read_at.load(Ordering::Relaxed).max(self.reached_at.load(Ordering::Relaxed));
-        let shortest = self.shortest_ttl_ms.load(Ordering::Relaxed).min(u64::from(TTL_MS_DEFAULT));
+        let shortest = self.shortest_ttl_ms.iter().map(|shortest| shortest.load(Ordering::Relaxed));
+        let shortest = shortest.fold(u64::from(TTL_MS_DEFAULT), u64::min);
         now.saturating_sub(heard) > ISOLATED_MS.max(shortest / 3)
+    }
+
+    /// Another window begins.
+    fn turn(&self) {
+        let [current, before] = &self.shortest_ttl_ms;
+        before.store(current.swap(u64::MAX, Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Whether the log goes on behind `at`, as far as can be told from here: it is being read, or another node has read
@@ -88,8 +97,9 @@ impl Heard {
 
     /// An instance of this generation was heard.
     pub(crate) fn note(&self, key: &InstanceKey, generation: Revision, ttl_ms: u32) {
-        if u64::from(ttl_ms) < self.shortest_ttl_ms.load(Ordering::Relaxed) {
-            self.shortest_ttl_ms.fetch_min(u64::from(ttl_ms), Ordering::Relaxed);
+        let [shortest, _] = &self.shortest_ttl_ms;
+        if u64::from(ttl_ms) < shortest.load(Ordering::Relaxed) {
+            shortest.fetch_min(u64::from(ttl_ms), Ordering::Relaxed);
         }
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         if notes.len() < NOTES_MAX {
@@ -136,8 +146,13 @@ impl Heard {
 
     /// Tells the owners, until nobody holds the other end.
     pub(crate) async fn run(self: Arc<Self>, directory: Arc<Directory>, clock: Arc<dyn Clock>, peers: Arc<dyn Peers>) {
+        let mut turned = clock.mono_ms();
         loop {
             clock.sleep(COLLECT).await;
+            if clock.mono_ms() >= turned + WINDOW_MS {
+                turned = clock.mono_ms();
+                self.turn();
+            }
             let told = self.collect(&directory, clock.mono_ms(), &peers.reachable());
             let calls = told.into_iter().map(|(owner, ages)| tell(&peers, owner, ages));
             futures::future::join_all(calls).await;
@@ -165,9 +180,12 @@ async fn tell(peers: &Arc<dyn Peers>, owner: NodeIncarnation, ages: Vec<Age>) {
     for part in ages.chunks(AGES_MAX) {
         if let Err(error) = peers.heartbeats(owner, part.to_vec()).await {
             metrics::counter!("thuban_heartbeats_untold_total").increment(part.len() as u64);
-            tracing::debug!(%error, owner = owner.0, count = part.len(), "heartbeats could not be told to their owner");
+            tracing::debug!(%error, %owner, count = part.len(), "heartbeats could not be told to their owner");
             return;
         }
     }
     metrics::counter!("thuban_heartbeats_told_total").increment(ages.len() as u64);
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::{Ack, Caller, Command, Outcome};
 use crate::error::Error;
-use crate::model::{Digest, FreezeScope, InstanceKey, LogIdentity, NodeIncarnation, Op, Position, Revision, SessionId};
+use crate::model::{Digest, FreezeScope, InstanceKey, LogIdentity, NodeIncarnation, Position, Revision, SessionId};
 use crate::port::peers::{Age, Reading};
 
 use super::latest;
@@ -23,7 +23,7 @@ pub(crate) const RENEWALS_MAX: usize = 65_536;
 /// Operators that wait for the end of freezes.
 pub(crate) const RELEASES_MAX: usize = 64;
 /// Calls of other nodes that wait.
-const TOLD_MAX: usize = 1_024;
+pub(crate) const TOLD_MAX: usize = 1_024;
 /// The lanes by name, in refusals and metrics.
 pub(crate) const REQUESTS: &str = "queue of writes";
 pub(crate) const RENEWALS: &str = "queue of renewals";
@@ -81,7 +81,6 @@ pub(crate) struct CheckWord {
 pub(crate) enum Told {
     Heard(Vec<Age>),
     HandedOver(Vec<Age>),
-    Probed(Op),
     /// To another node the log is lost, and to nobody it is well.
     Lost,
     /// What the store had of instances when everything up to there had landed.
@@ -347,7 +346,8 @@ impl Link {
         }
     }
 
-    /// Nobody waits for it: where too much waits already it is lost, and the log makes up for it.
+    /// Nobody waits for it: where too much waits already it is lost. Ages and heartbeats that are lost cost a lease no more
+    /// than its full time or a suspicion; all else is said again.
     pub(crate) fn tell(&self, told: Told) {
         if self.shared.told.try_send(told).is_err() {
             metrics::counter!("thuban_told_lost_total").increment(1);

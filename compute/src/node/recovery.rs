@@ -112,7 +112,7 @@ impl Recovery {
             Step::Reload => self.reload(stored).await.map(Some),
             Step::Raise(source) => self.raise(stored, source).await.map(|()| None),
             Step::Wait(node, why) => {
-                let who = node.map_or_else(|| "a node".to_owned(), |node| format!("node {:016x}", node.0));
+                let who = node.map_or_else(|| "a node".to_owned(), |node| format!("node {node}"));
                 self.say(format!("{who}: {why}")).await;
                 Ok(None)
             }
@@ -281,7 +281,7 @@ async fn boot_from_store(parts: &Parts) -> Result<Booted, StartError> {
                             Err(error) if passes(&error) => recovery.say(error.to_string()).await,
                             other => other?,
                         },
-                        Step::Wait(Some(node), why) => recovery.say(format!("node {:016x}: {why}", node.0)).await,
+                        Step::Wait(Some(node), why) => recovery.say(format!("node {node}: {why}")).await,
                         _ => {}
                     }
                 }

@@ -36,6 +36,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const THREADS_TIMEOUT: Duration = Duration::from_secs(2);
 /// For what was applied to land once the doors are closed; what does not is in the log, and lands after the next start.
 const LAND_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the clients of the store and the log to say goodbye.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn serve(flags: &Flags) -> ExitCode {
     let Loaded { settings, config } = config::load(flags, &Environment::of_process());
@@ -231,8 +233,13 @@ async fn close(
     grpc.closed().await;
     tracing::info!("doors closed");
     tokio::select! {
-        () = node.stop() => durable.close().await,
-        () = ports.clock.sleep(LAND_TIMEOUT) => tracing::warn!("not all has landed: it does after the next start"),
+        () = node.stop() => tokio::select! {
+            () = durable.close() => {}
+            () = ports.clock.sleep(CLOSE_TIMEOUT) => tracing::warn!("the store or the log did not close in time"),
+        },
+        () = ports.clock.sleep(LAND_TIMEOUT) => {
+            tracing::warn!("not all has landed, or was copied: what has not does so after the next start");
+        }
     }
     Ok(())
 }

@@ -142,7 +142,7 @@ async fn pulses(shared: Arc<Shared>) {
             let (shared, link) = (Arc::clone(&shared), Arc::clone(link));
             asking.spawn(async move {
                 if let Err(error) = shared.ask(link.node).await {
-                    tracing::debug!(%error, node = link.node.0, "a member does not answer");
+                    tracing::debug!(%error, node = %link.node, "a member does not answer");
                 }
                 let pulse_ms = shared.config.timeouts.pulse.as_millis() as MonoMs;
                 link.pulse_taken(shared.clock.mono_ms() + pulse_ms);

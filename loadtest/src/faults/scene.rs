@@ -27,7 +27,12 @@ const SAME_WITHIN: Duration = Duration::from_secs(60);
 const RENEWAL_WITHIN: Duration = Duration::from_secs(8);
 
 /// What nodes count when they have read, or made, something else than another, and what they mended of it.
-const DIFFERENCES: [&str; 3] = ["thuban_log_divergences_total", "thuban_state_divergences_total", "thuban_repairs"];
+const DIFFERENCES: [&str; 4] = [
+    "thuban_log_divergences_total",
+    "thuban_state_divergences_total",
+    "thuban_row_divergences_total",
+    "thuban_repairs",
+];
 
 pub struct Scene {
     pub cluster: Cluster,
@@ -364,7 +369,7 @@ impl Scene {
         tokio::task::spawn_blocking(move || decisions.lock().expect("nobody panics with it").judge()).await?
     }
 
-    /// What was to come did not; each node's own words go with it to standard error.
+    /// What was to come did not.
     fn late(&self, what: &str) -> Result<()> {
         self.truth.found(Wrong::Late, what, what);
         Ok(())

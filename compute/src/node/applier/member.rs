@@ -1,11 +1,10 @@
 //! This node among others: its beacons, who is gone, who lands, and what it does when it is said to be gone itself.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::model::{Change, Digest, Frame, Lease, LogState, MemberRow, NodeIncarnation, Op, Position};
-use crate::node::checks::port_of;
+use crate::model::{Change, Digest, Frame, LogState, MemberRow, NodeIncarnation, Op, Position};
 use crate::node::heard::{Heard, Owned};
 use crate::node::lander::Work;
 use crate::node::link::{Member, Told};
@@ -14,10 +13,9 @@ use crate::node::roll::Roll;
 use crate::node::{Failure, Parts};
 use crate::port::Peers;
 use crate::port::clock::MonoMs;
-use crate::port::prober::Probed;
 use crate::state::Applied;
-use crate::state::witness::Opinion;
 
+use super::errands::Errands;
 use super::expiry::{Expiry, HandOver, Hold, ownership_of};
 use super::{Applier, Gathering, InFlightProgress, Item, Source};
 
@@ -25,8 +23,11 @@ use super::{Applier, Gathering, InFlightProgress, Item, Source};
 const BEHIND_MS: MonoMs = 5_000;
 /// Frames that others may have read of a log that is away for all, and this node not.
 const UNREAD_MAX: u64 = 1;
-/// Positions that are remembered: more than a beacon is behind where it is read.
-const SHOWN_MAX: usize = 4_096;
+/// Positions that are remembered: more than a beacon is behind where it is read, and more than come while the whole store
+/// is read, for what it had is compared, too.
+const SHOWN_MAX: usize = 65_536;
+/// While another node stays different, it is said and counted once in this time.
+const SAY_MS: MonoMs = 60_000;
 /// Between two tries to take the landing role.
 const LEAD_MS: MonoMs = 500;
 
@@ -35,6 +36,7 @@ pub(super) struct Company {
     pub(super) peers: Arc<dyn Peers>,
     /// What the node is made of.
     pub(super) parts: Parts,
+    pub(super) errands: Errands,
     /// Where this node's peer door is, as others reach it.
     address: Arc<str>,
     pub(super) roll: Roll,
@@ -51,8 +53,10 @@ pub(super) struct Company {
     pub(super) ask_at: MonoMs,
     /// What was read and what came of it at the last positions, to be compared with what the others say of theirs.
     shown: VecDeque<(Position, Shown)>,
-    /// How often another node said that it had read other frames, or had made something else of them.
+    /// How often it was found that another node had read other frames, or had made something else of them.
     divergences: u64,
+    /// Nodes that are different, and when that is said again.
+    different: BTreeMap<NodeIncarnation, MonoMs>,
 }
 
 /// What a node shows of itself at a position.
@@ -70,7 +74,7 @@ enum Role {
     Follower,
     /// It asked the store for the role.
     Taking,
-    /// The store is its own, and was further than this node: it lands once it has come so far.
+    /// The store is its own. Where that is further than this node, it lands once it has come so far.
     Lander,
 }
 
@@ -78,7 +82,7 @@ impl Company {
     pub(super) fn new(
         me: NodeIncarnation,
         members: impl Iterator<Item = NodeIncarnation>,
-        (peers, parts): (Arc<dyn Peers>, Parts),
+        (peers, parts, errands): (Arc<dyn Peers>, Parts, Errands),
         (address, heard): (Arc<str>, Arc<Heard>),
         now: MonoMs,
     ) -> Self {
@@ -86,6 +90,7 @@ impl Company {
         Self {
             peers,
             parts,
+            errands,
             address,
             roll,
             heard,
@@ -97,6 +102,7 @@ impl Company {
             ask_at: now,
             shown: VecDeque::new(),
             divergences: 0,
+            different: BTreeMap::new(),
         }
     }
 
@@ -121,6 +127,16 @@ impl Company {
     pub(super) fn shown_at(&self, at: Position) -> Option<Shown> {
         let at = self.shown.binary_search_by_key(&at, |(position, _)| *position).ok()?;
         self.shown.get(at).map(|(_, shown)| *shown)
+    }
+
+    /// Whether it is to be said, and counted, that `node` is different.
+    fn is_news(&mut self, node: NodeIncarnation, now: MonoMs) -> bool {
+        let is_news = self.different.get(&node).is_none_or(|again_at| now >= *again_at);
+        if is_news {
+            self.different.insert(node, now + SAY_MS);
+            self.divergences += 1;
+        }
+        is_news
     }
 
     /// What was compared was of another life of the log.
@@ -211,20 +227,23 @@ impl Applier {
         applied: Position,
         (rolling_hash, digest, rebuilt): (u64, Option<Digest>, Option<Digest>),
     ) {
+        let now = self.clock.mono_ms();
         let Some(company) = self.company.as_mut().filter(|_| node != self.me) else { return };
         let Some(ours) = company.shown_at(applied) else { return };
         if ours.rolling_hash != rolling_hash {
-            company.divergences += 1;
-            metrics::counter!("thuban_log_divergences_total").increment(1);
-            tracing::error!(node = node.0, %applied, "another node has read another log up to here than this one");
+            if company.is_news(node, now) {
+                metrics::counter!("thuban_log_divergences_total").increment(1);
+                tracing::error!(%node, %applied, "another node has read another log up to here than this one");
+            }
             return;
         }
         let Some(theirs) = digest else { return };
-        if theirs != ours.digest {
-            company.divergences += 1;
+        if theirs == ours.digest {
+            company.different.remove(&node);
+        } else if company.is_news(node, now) {
             metrics::counter!("thuban_state_divergences_total").increment(1);
             tracing::error!(
-                node = node.0, %applied, ours = %ours.digest, %theirs,
+                %node, %applied, ours = %ours.digest, %theirs,
                 "another node has read the same log as this one and has other instances"
             );
         }
@@ -247,7 +266,8 @@ impl Applier {
         let Some(company) = &mut self.company else { return };
         let mut heard_last = Vec::new();
         for node in gone {
-            tracing::warn!(node = node.0, "a member is gone");
+            tracing::warn!(%node, "a member is gone");
+            company.different.remove(node);
             heard_last.push((*node, company.roll.gone(*node).unwrap_or(now)));
         }
         company.lead_at = now;
@@ -290,41 +310,12 @@ impl Applier {
                 self.state.bend(&key);
                 self.show_overlay(&key.service);
             }
-            Told::Probed(op) => {
-                let author = self.own("check");
-                self.staged.push_back(Item::Own { op, author });
-            }
         }
     }
 
-    /// Another node says that a check has failed, and this one is asked for its opinion.
-    pub(super) fn probe_once(&self, opinion: Opinion) {
-        let Lease::Checked { check, .. } = opinion.instance.lease() else { return };
-        let (prober, link, check) = (self.prober.clone(), self.ends.link.clone(), check.clone());
-        tokio::spawn(async move {
-            let (host, port) = (opinion.instance.provider.host(), port_of(&opinion.instance, &check));
-            let is_well = prober.probe(host, port, &check).await == Probed::Success;
-            link.tell(Told::Probed(opinion.word(is_well)));
-        });
-    }
-
-    /// Tells the new owners how old the leases are. What does not arrive has its full time.
-    fn hand_over(&self, told: HandOver) {
-        let Some(company) = self.company.as_ref().filter(|_| !told.is_empty()) else { return };
-        let peers = company.peers.clone();
-        tokio::spawn(async move {
-            let (mut count, mut why) = (0, None);
-            for (node, ages) in told {
-                let of_it = ages.len();
-                if let Err(error) = peers.hand_over(node, ages).await {
-                    count += of_it;
-                    why = Some(error);
-                }
-            }
-            if let Some(error) = why {
-                tracing::warn!(%error, count, "leases changed hands and their ages did not arrive");
-            }
-        });
+    fn hand_over(&mut self, told: HandOver) {
+        let Some(company) = self.company.as_mut().filter(|_| !told.is_empty()) else { return };
+        company.errands.hand_over(company.peers.clone(), told);
     }
 
     /// The member that came first lands, for as long as it stays.
@@ -390,7 +381,7 @@ impl Applier {
         let now = self.clock.mono_ms();
         let Some(company) = &mut self.company else { return };
         let before = std::mem::replace(&mut self.me, NodeIncarnation(company.parts.chance.number()));
-        tracing::warn!(was = before.0, is = self.me.0, "the others took this node for gone; it joins again");
+        tracing::warn!(was = %before, is = %self.me, "the others took this node for gone; it joins again");
         metrics::counter!("thuban_rejoins_total").increment(1);
         let members = self.state.members().map(|(node, _)| *node);
         company.roll = Roll::new(self.me, members, now);

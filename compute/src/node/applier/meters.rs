@@ -66,6 +66,7 @@ struct Queues {
     session_words: Gauge,
     check_words: Gauge,
     check_feed: Gauge,
+    told: Gauge,
     staged: Gauge,
     staged_renewals: Gauge,
 }
@@ -85,6 +86,7 @@ impl Queues {
             session_words: queue("session_words"),
             check_words: queue("check_words"),
             check_feed: bounded("check_feed", CHECK_FEED_MAX),
+            told: bounded("told", link::TOLD_MAX),
             staged: bounded("staged", STAGED_MAX),
             staged_renewals: bounded("staged_renewals", RENEWALS_STAGED_MAX),
         }
@@ -201,6 +203,7 @@ impl Applier {
         queues.session_words.set(lanes.sessions.len() as f64);
         queues.check_words.set(lanes.checks.len() as f64);
         queues.check_feed.set(self.ends.checks.len() as f64);
+        queues.told.set(lanes.told.len() as f64);
         queues.staged.set(self.staged.len() as f64);
         queues.staged_renewals.set(self.renewals.len() as f64);
         self.directory.gauge();
