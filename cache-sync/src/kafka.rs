@@ -63,6 +63,7 @@ use follower::Follower;
 use keeper::{Ask, Keeper};
 pub use lives::KafkaTopic;
 use older::{Older, Read};
+pub use settings::is_secret;
 use shown::{Look, Shown};
 use topic::Admin;
 use writer::Writer;

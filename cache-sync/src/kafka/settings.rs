@@ -74,12 +74,17 @@ const RECEIVE_BYTES_MAX: u64 = 2 * FETCH_BYTES_MAX;
 /// The settings that need TLS in the library, beside all that begin with `ssl.`.
 const HAS_TLS: bool = cfg!(feature = "kafka-tls");
 
-/// What may be said of a setting's value.
-pub(super) fn shown(name: &str, value: &str) -> String {
+/// Whether the value of a setting, by its name in librdkafka, is nobody's business.
+pub fn is_secret(name: &str) -> bool {
     const SECRET: &[&str] =
         &["password", "secret", "token", "jaas", "oauthbearer.config", "key.pem", "pass", "credential"];
     let name = name.to_ascii_lowercase();
-    if SECRET.iter().any(|word| name.contains(word)) { "(not shown)".into() } else { format!("`{value}`") }
+    SECRET.iter().any(|word| name.contains(word))
+}
+
+/// What may be said of a setting's value.
+pub(super) fn shown(name: &str, value: &str) -> String {
+    if is_secret(name) { "(not shown)".into() } else { format!("`{value}`") }
 }
 
 pub(super) fn check(settings: &BTreeMap<String, String>) -> Result<(), ConfigError> {

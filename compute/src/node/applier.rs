@@ -519,8 +519,8 @@ impl Applier {
 
     /// Everything up to here is in the store, whoever has put it there.
     fn landed_up_to(&mut self, position: Position) {
-        if position < self.landed {
-            // Of an earlier life of the log.
+        if position < self.landed || position.generation() != self.state.position().generation() {
+            // Of another life of the log.
             return;
         }
         self.landed = position;

@@ -10,7 +10,7 @@
 
 mod decide;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -19,7 +19,8 @@ use crate::model::{LogGeneration, LogIdentity, LogState, NodeIncarnation, Positi
 use crate::port::change_log::Found;
 use crate::port::clock::MonoMs;
 use crate::port::journal::Raised;
-use crate::port::store::{LandError, Loaded, ReadError};
+use crate::port::peers::PeerError;
+use crate::port::store::{Epoch, LandError, Loaded, ReadError};
 
 use super::adopt::raised;
 use super::bootstrap::{Booted, StartError, replay};
@@ -28,8 +29,10 @@ use decide::{Heard, Pair, Source, Step, decide, pair};
 
 /// Who has not answered for so long is not waited for.
 const ANSWER_MS: MonoMs = 5_000;
-/// A log that a node which starts finds lost may be one that its broker has not found yet.
+/// A log that a node which starts finds lost may be one that its broker has not found yet, or not the one of the others.
 const LOST_MS: MonoMs = 15_000;
+/// Whoever lives and reads a log lands more often than this.
+const STILL_MS: MonoMs = 5_000;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Between two lines that say the same.
 const SAID_MS: MonoMs = 5_000;
@@ -61,6 +64,10 @@ pub(super) struct Recovery {
     applied: Option<Position>,
     /// When each of them was last heard; at first, when this began.
     heard: BTreeMap<NodeIncarnation, MonoMs>,
+    /// Those who refused to answer, and have not answered since.
+    refused: BTreeSet<NodeIncarnation>,
+    /// What the store had when it was last looked at, and since when.
+    stored: Option<(Epoch, Position, MonoMs)>,
     said: Option<(String, MonoMs)>,
     words: mpsc::Sender<Word>,
 }
@@ -87,7 +94,8 @@ impl Recovery {
     ) -> Self {
         let now = parts.clock.mono_ms();
         let heard = others.iter().map(|node| (*node, now)).collect();
-        Self { parts, me, identity, others, applied, heard, said: None, words }
+        let (refused, stored) = (BTreeSet::new(), None);
+        Self { parts, me, identity, others, applied, heard, refused, stored, said: None, words }
     }
 
     /// Until there is a state again; says it to the applier.
@@ -108,7 +116,7 @@ impl Recovery {
     async fn turn(&mut self) -> Result<Option<Booted>, StartError> {
         let stored = self.stored().await?;
         let others = self.ask_all().await;
-        match decide(self.me, self.applied, stored.watermark, &others) {
+        match self.decide(stored, &others) {
             Step::Reload => self.reload(stored).await.map(Some),
             Step::Raise(source) => self.raise(stored, source).await.map(|()| None),
             Step::Wait(node, why) => {
@@ -119,10 +127,25 @@ impl Recovery {
         }
     }
 
+    fn decide(&self, stored: LogState, others: &[(NodeIncarnation, Heard)]) -> Step {
+        let patience = if self.applied.is_some() { STILL_MS } else { LOST_MS };
+        let now = self.parts.clock.mono_ms();
+        let is_still = self.stored.is_some_and(|(_, _, since)| now >= since + patience);
+        decide(self.me, self.applied, (stored.watermark, is_still), others)
+    }
+
+    /// Remembers since when the store has what it has.
+    fn look_at(&mut self, epoch: Epoch, stored: Position) {
+        if self.stored.is_none_or(|(was, at, _)| (was, at) != (epoch, stored)) {
+            self.stored = Some((epoch, stored, self.parts.clock.mono_ms()));
+        }
+    }
+
     /// What the store has; one that lost everything has nothing of this log.
-    async fn stored(&self) -> Result<LogState, StartError> {
+    async fn stored(&mut self) -> Result<LogState, StartError> {
         let nothing = LogState { identity: self.identity, watermark: Position::ZERO, time_ms: 0, rolling_hash: 0 };
-        let stored = self.parts.store.mark().await?.map_or(nothing, |(_, log)| log);
+        let (epoch, stored) = self.parts.store.mark().await?.unwrap_or((Epoch(0), nothing));
+        self.look_at(epoch, stored.watermark);
         if stored.identity != self.identity {
             return Err(StartError::Unpaired { store: stored.identity, log: self.identity });
         }
@@ -140,8 +163,14 @@ impl Recovery {
             let heard = match answer {
                 Ok(reply) if reply.log == self.identity => {
                     *heard_at = now;
+                    self.refused.remove(node);
                     Heard::Answered { reading: reply.reading, applied: reply.applied }
                 }
+                Err(PeerError::Refused(_)) => {
+                    self.refused.insert(*node);
+                    Heard::Refused
+                }
+                _ if self.refused.contains(node) => Heard::Refused,
                 _ if now < *heard_at + ANSWER_MS => Heard::Unsure,
                 _ => Heard::Silent,
             };
@@ -168,6 +197,10 @@ impl Recovery {
             Pair::Whole | Pair::Lost => {}
         }
         let epoch = store.lead(self.identity).await?;
+        // That was this node itself.
+        if let Some((led, ..)) = &mut self.stored {
+            *led = epoch;
+        }
         match store.mark().await? {
             Some((there, log)) if there == epoch && log == before => {}
             None | Some(_) if before.watermark == Position::ZERO => {}
@@ -256,8 +289,8 @@ async fn boot_from_store(parts: &Parts) -> Result<Booted, StartError> {
     let identity = name(parts).await?;
     let mut lost: Option<(Recovery, MonoMs)> = None;
     loop {
-        let stored = parts.store.mark().await?.map(|(_, log)| log).filter(|log| log.identity == identity);
-        let stored = stored.ok_or(StartError::Wiped)?;
+        let mark = parts.store.mark().await?.filter(|(_, log)| log.identity == identity);
+        let (epoch, stored) = mark.ok_or(StartError::Wiped)?;
         let found = parts.log.look().await?;
         match judge(stored, &found) {
             Ok(()) => {
@@ -275,14 +308,16 @@ async fn boot_from_store(parts: &Parts) -> Result<Booted, StartError> {
                 }
                 let is_believed = |since: &MonoMs| parts.clock.mono_ms() >= since + LOST_MS;
                 if let Some((recovery, since)) = &mut lost {
+                    recovery.look_at(epoch, stored.watermark);
                     let others = recovery.ask_all().await;
-                    match decide(recovery.me, None, stored.watermark, &others) {
+                    match recovery.decide(stored, &others) {
                         Step::Raise(source) if is_believed(since) => match recovery.raise(stored, source).await {
                             Err(error) if passes(&error) => recovery.say(error.to_string()).await,
                             other => other?,
                         },
                         Step::Wait(Some(node), why) => recovery.say(format!("node {node}: {why}")).await,
-                        _ => {}
+                        Step::Wait(None, why) => recovery.say(why.to_owned()).await,
+                        Step::Raise(_) | Step::Reload => {}
                     }
                 }
                 parts.clock.sleep(PAUSE).await;

@@ -76,9 +76,12 @@ pub trait Peers: Send + Sync + 'static {
 pub enum PeerError {
     #[error("no member {0:?}")]
     Unknown(NodeIncarnation),
-    /// Or another one answers at its address, or it does not believe the caller.
+    /// Or another one answers at its address.
     #[error("the node does not answer: {0}")]
     Away(String),
+    /// It is there, and does not believe the caller.
+    #[error("the node refuses this one's calls: {0}")]
+    Refused(String),
 }
 
 /// The other end: what a node answers the others. Nothing here waits; what takes long is only begun.

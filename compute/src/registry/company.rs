@@ -163,7 +163,7 @@ impl Watching {
 
 fn away(node: &str, error: PeerError) -> Error {
     let why = match error {
-        PeerError::Away(why) => why,
+        PeerError::Away(why) | PeerError::Refused(why) => why,
         PeerError::Unknown(_) => "it is no member any more".to_owned(),
     };
     Error::NodeAway { node: node.to_owned(), why }

@@ -107,7 +107,10 @@ impl Shared {
         metrics::counter!("thuban_peer_calls_total", "method" => method.path(), "outcome" => label).increment(1);
         let seconds = self.clock.mono_us().saturating_sub(began_us) as f64 / 1e6;
         metrics::histogram!("thuban_peer_call_seconds", "method" => method.path()).record(seconds);
-        outcome.map_err(|failure| PeerError::Away(format!("{}: {failure}", link.address)))
+        outcome.map_err(|failure| {
+            let why = format!("{}: {failure}", link.address);
+            if failure.is_refusal() { PeerError::Refused(why) } else { PeerError::Away(why) }
+        })
     }
 
     async fn ask(&self, node: NodeIncarnation) -> Result<Reply, PeerError> {

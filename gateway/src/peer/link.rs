@@ -39,6 +39,11 @@ impl From<Status> for Failure {
 }
 
 impl Failure {
+    /// Who answers is there, and does not believe this node.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Status(status) if status.code() == Code::Unauthenticated)
+    }
+
     /// For metrics.
     pub(super) fn label(&self) -> &'static str {
         match self {

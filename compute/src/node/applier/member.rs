@@ -30,6 +30,8 @@ const SHOWN_MAX: usize = 65_536;
 const SAY_MS: MonoMs = 60_000;
 /// Between two tries to take the landing role.
 const LEAD_MS: MonoMs = 500;
+/// The same where the store has gone over to another life of the log: each try fences who lands there.
+const FOREIGN_MS: MonoMs = 30_000;
 
 /// What a node has beside its state where others share its log.
 pub(super) struct Company {
@@ -354,6 +356,19 @@ impl Applier {
         if self.recovering.is_some() || store.watermark.generation() < from.generation() {
             // It was asked for in an earlier life of the log.
             self.not_led(None);
+            return Ok(());
+        }
+        let reads = self.state.position().generation();
+        if reads > 0 && store.watermark.generation() > reads {
+            // Either this log is lost, and this node will find out, or somebody was given another one.
+            let life = store.watermark.generation();
+            let why =
+                format!("the store belongs to life {life} of the log, and this node reads life {reads}: nothing lands");
+            tracing::error!(why, "is every node given the same --log?");
+            self.not_led(Some(why));
+            if let Some(company) = &mut self.company {
+                company.lead_at = self.clock.mono_ms() + FOREIGN_MS;
+            }
             return Ok(());
         }
         if store.watermark < from {

@@ -20,6 +20,8 @@ pub(super) enum Heard {
     Unsure,
     /// Nothing, for so long that nobody waits for it: should it come back, it discards what it has.
     Silent,
+    /// That it does not believe this node: it lives, and may have more than anybody knows here.
+    Refused,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,11 +44,12 @@ pub(super) enum Source {
 }
 
 /// What is next for node `me`, which has applied up to `applied` of a log that is lost to it (`None`: it has only just
-/// started, and has nothing), where the store has `stored`.
+/// started, and has nothing), where the store has `stored`. `is_still`: nobody has landed for some time. Who lands reads a
+/// log, and it is this node that looks at another one.
 pub(super) fn decide(
     me: NodeIncarnation,
     applied: Option<Position>,
-    stored: Position,
+    (stored, is_still): (Position, bool),
     others: &[(NodeIncarnation, Heard)],
 ) -> Step {
     let generation = applied.unwrap_or(stored).generation();
@@ -63,6 +66,10 @@ pub(super) fn decide(
                 continue;
             }
             Heard::Silent => continue,
+            Heard::Refused => {
+                wait = Some((*node, "it lives and refuses this node's calls: all must have the same cluster secret"));
+                continue;
+            }
         };
         match (there.generation().cmp(&generation), reading) {
             // It has slept over this life, too, and will find out.
@@ -79,6 +86,9 @@ pub(super) fn decide(
         (Some((node, why)), _) => Step::Wait(Some(node), why),
         (None, Some((_, Reverse(node)))) if node != me => {
             Step::Wait(Some(node), "it is furthest, and begins the next life of the log")
+        }
+        (None, _) if !is_still => {
+            Step::Wait(None, "somebody still lands in the store, from a log that this node does not see")
         }
         (None, Some((there, _))) if there >= stored => Step::Raise(Source::State),
         (None, _) => Step::Raise(Source::Rows),

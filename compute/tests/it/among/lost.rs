@@ -6,7 +6,7 @@ use compute::node::StartError;
 use compute::port::peers::Reading;
 use compute::port::{ChangeLog, Clock, PresenceStore};
 use compute::testing::change_log::suite::frame;
-use compute::testing::change_log::{FaultyLog, Stall};
+use compute::testing::change_log::{FaultyLog, MemoryLog, Stall};
 use compute::testing::store::Fault;
 
 use crate::among::company::{Company, Seat, health};
@@ -270,6 +270,35 @@ async fn a_node_that_starts_waits_for_those_who_live() {
     assert_eq!([&a, &b, &d].map(listed), [4; 3]);
     assert_eq!(company.journal.raised().len(), 1);
     stands(&company, 100);
+}
+
+/// Somebody was told another topic, with the same store, and reaches none of the others: what they land shows that they
+/// live, and that it is this node which looks at the wrong log.
+#[tokio::test]
+async fn who_looks_at_another_log_does_not_take_the_store_from_those_who_land() {
+    let (mut company, [a, b, c]) = Company::three().await;
+    registered(&a, 0..4).await;
+    landed(&company, &a).await;
+    let theirs = std::mem::replace(&mut company.log, MemoryLog::new(LogIdentity([9; 16])));
+    for other in ["a", "b", "c"] {
+        company.network.cut("stray", other);
+    }
+    let (seats, clock) = ([&a, &b, &c], company.clock().clone());
+    let minute = clock.mono_ms() + 60_000;
+    tokio::select! {
+        stray = company.try_join("stray") => panic!("it must wait, and started: {}", stray.is_ok()),
+        () = async {
+            while clock.mono_ms() < minute {
+                clock.sleep(std::time::Duration::from_millis(500)).await;
+            }
+        } => {}
+    }
+    company.log = theirs;
+    assert_eq!(company.journal.raised().len(), 0, "no life is begun");
+    assert_eq!(seats.map(listed), [4; 3]);
+    registered(&b, 4..6).await;
+    landed(&company, &b).await;
+    together(&company, &seats, a.registry().progress().applied.generation()).await;
 }
 
 /// Neither hears the other, and both begin: the store lets one through.

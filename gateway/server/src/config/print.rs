@@ -57,8 +57,11 @@ fn literal(key: &Key, words: &[String]) -> String {
     }
 }
 
-/// A value, fit to be seen by whoever reads over a shoulder: without the password of a URL.
+/// A value, fit to be seen by whoever reads over a shoulder: without the password of a URL, or of a setting for Kafka.
 pub(super) fn shown(name: &str, value: &str) -> String {
+    if name == "kafka_setting" {
+        return kafka_settings(value);
+    }
     let is_url = keys::find(name).is_some_and(|key| key.value_name() == "URL");
     let masked = || {
         let (scheme, rest) = value.split_once("://")?;
@@ -67,4 +70,18 @@ pub(super) fn shown(name: &str, value: &str) -> String {
         Some(format!("{scheme}://{user}:***{path}"))
     };
     if is_url { masked().unwrap_or_else(|| value.to_owned()) } else { value.to_owned() }
+}
+
+/// `NAME=VALUE[,NAME=VALUE]`. What has no name is a part of what stands before it: a password may have commas.
+fn kafka_settings(text: &str) -> String {
+    let mut is_secret = false;
+    let shown = text.split(',').map(|word| match word.split_once('=') {
+        Some((name, _)) => {
+            is_secret = cache_sync::kafka::is_secret(name);
+            if is_secret { format!("{name}=***") } else { word.to_owned() }
+        }
+        None if is_secret => "***".to_owned(),
+        None => word.to_owned(),
+    });
+    shown.collect::<Vec<_>>().join(",")
 }

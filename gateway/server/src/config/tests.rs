@@ -354,7 +354,12 @@ fn secrets_are_masked() {
     assert_eq!(print::shown("store", "mysql://u:p@ss@h:1/db"), "mysql://u:***@h:1/db");
     assert_eq!(print::shown("store", "mysql://u@h/db"), "mysql://u@h/db");
     assert_eq!(print::shown("store", "sqlite:/a:b@c"), "sqlite:/a:b@c");
-    let loaded = loaded(&["--store", "mysql://u:hidden@h/db"], &[], None);
+    let settings = "sasl.username=u,sasl.password=hidden,1,acks=0,SSL.Key.Password=hidden";
+    assert_eq!(
+        print::shown("kafka_setting", settings),
+        "sasl.username=u,sasl.password=***,***,acks=0,SSL.Key.Password=***"
+    );
+    let loaded = loaded(&["--store", "mysql://u:hidden@h/db", "--kafka-setting", "sasl.password=hidden"], &[], None);
     let printed = loaded.settings.print(&environment(&[]), None);
     assert!(printed.contains("mysql://u:***@h/db") && !printed.contains("hidden"), "{printed}");
 }

@@ -1,4 +1,4 @@
-use super::Heard::{Silent, Unsure};
+use super::Heard::{Refused, Silent, Unsure};
 use super::*;
 
 const ME: NodeIncarnation = NodeIncarnation(5);
@@ -57,10 +57,23 @@ fn the_furthest_that_lives_begins_the_next_life() {
         ("starts: somebody may live", None, stored, &[(LOW, Unsure)], "wait 1"),
         ("starts: one lives, with less", None, stored, &[(LOW, stopped(3, 2))], "wait 1"),
         ("starts: one reads it", None, stored, &[(LOW, reading(Reading::Reads, 10))], "wait 1"),
+        ("one does not believe this node", mine, stored, &[(LOW, Refused), (HIGH, stopped(3, 1))], "wait 1"),
+        ("starts: one does not believe it", None, stored, &[(LOW, Silent), (HIGH, Refused)], "wait 9"),
         ("starts: one is away from it", None, stored, &[(LOW, reading(Reading::Away, 10))], "wait 1"),
     ];
     for (case, applied, stored, others, wanted) in table {
-        assert_eq!(word(decide(ME, *applied, *stored, others)), *wanted, "{case}");
+        assert_eq!(word(decide(ME, *applied, (*stored, true), others)), *wanted, "{case}");
+    }
+}
+
+/// Who lands in the store reads a log: it is not lost, or not for everybody.
+#[test]
+fn nobody_begins_a_life_while_the_store_still_grows() {
+    for applied in [None, Some(at(3, 50))] {
+        let step = |is_still| word(decide(ME, applied, (at(3, 40), is_still), &[(LOW, Silent)]));
+        assert_eq!((step(false).as_str(), step(true).starts_with("raise")), ("wait 0", true), "{applied:?}");
+        let begun = decide(ME, applied, (at(4, 1), false), &[(LOW, Silent)]);
+        assert_eq!(word(begun) == "reload", applied.is_some(), "who has begun it is followed at once");
     }
 }
 
@@ -75,7 +88,7 @@ fn exactly_one_of_those_who_live_begins() {
         let steps = [0, 1, 2].map(|me: usize| {
             let others: Vec<_> = [0, 1, 2].into_iter().filter(|of| *of != me).collect();
             let heard = |of: &usize| (nodes[*of], stopped(3, applied[*of].offset()));
-            decide(nodes[me], Some(applied[me]), stored, &others.iter().map(heard).collect::<Vec<_>>())
+            decide(nodes[me], Some(applied[me]), (stored, true), &others.iter().map(heard).collect::<Vec<_>>())
         });
         let raising: Vec<_> = (0..3).filter(|of| matches!(steps[*of], Step::Raise(_))).collect();
         assert_eq!(raising.len(), 1, "{applied:?} {stored}: {steps:?}");

@@ -88,6 +88,7 @@ async fn in_time<T>(call: impl Future<Output = Result<T, PeerError>>) -> Outcome
     match tokio::time::timeout(CALL_TIME_MAX, call).await {
         Ok(Err(PeerError::Away(_))) => Ok(()),
         Ok(Err(PeerError::Unknown(_))) => Err("forgot who is a member".into()),
+        Ok(Err(PeerError::Refused(why))) => Err(format!("refused: {why}")),
         Ok(Ok(_)) => Err("was answered".into()),
         Err(_) => Err(format!("did not end within {} ms", CALL_TIME_MAX.as_millis())),
     }
