@@ -119,6 +119,20 @@ impl Registry {
         others(&self.status()).next().is_some()
     }
 
+    /// Whether the members that live do not believe this node, and none does: it is with them in the log, and they can tell
+    /// it nothing. Why, in words.
+    pub async fn disbelieved(&self) -> Option<String> {
+        let status = self.status();
+        let ask = |node| self.ask(move |peers| async move { peers.ask(node).await });
+        let answers = join_all(others(&status).map(|other| ask(other.node))).await;
+        let is_believed = answers.iter().any(Result::is_ok);
+        let refusal = answers.into_iter().find_map(|answer| match answer {
+            Err(PeerError::Refused(why)) => Some(why),
+            _ => None,
+        });
+        refusal.filter(|_| !is_believed)
+    }
+
     /// Asks a node, by its name or incarnation, to take nothing new and to send its clients elsewhere.
     pub async fn drain_node(&self, wanted: &str) -> Result<(), Error> {
         let status = self.status();

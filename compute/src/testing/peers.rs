@@ -28,6 +28,8 @@ struct Links {
     hosts: BTreeMap<Arc<str>, Arc<dyn Host>>,
     /// From the first to the second nothing gets through.
     cut: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// Nobody believes who calls from there.
+    strangers: BTreeSet<Arc<str>>,
 }
 
 impl MemoryNetwork {
@@ -55,9 +57,16 @@ impl MemoryNetwork {
         self.links().cut.insert((from.into(), to.into()));
     }
 
-    /// All links are whole again.
+    /// Whoever calls from `address` is refused, as one with another secret is.
+    pub fn distrust(&self, address: &str) {
+        self.links().strangers.insert(address.into());
+    }
+
+    /// All links are whole again, and everybody is believed.
     pub fn mend(&self) {
-        self.links().cut.clear();
+        let mut links = self.links();
+        links.cut.clear();
+        links.strangers.clear();
     }
 
     fn links(&self) -> MutexGuard<'_, Links> {
@@ -98,6 +107,9 @@ impl MemoryPeers {
             links.hosts.get(&address).cloned()
         };
         let host = host.ok_or_else(|| PeerError::Away(format!("nobody answers at {address}")))?;
+        if self.network.links().strangers.contains(&self.address) {
+            return Err(PeerError::Refused(format!("{address} does not believe it")));
+        }
         match host.reply().node {
             there if there == node => Ok((me, host)),
             other => Err(PeerError::Away(format!("at {address} is {other:?}"))),

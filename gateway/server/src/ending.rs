@@ -20,6 +20,11 @@ pub(crate) enum Ending {
     Journal(#[from] journal::OpenError),
     #[error("{0}")]
     Door(#[from] BindError),
+    /// The other nodes do not believe this one.
+    #[error(
+        "no member of this log believes this node ({0}); --cluster-secret-file is the same for all of them, and --log and --store are another pair for another cluster"
+    )]
+    Stranger(String),
     /// The store or the log refused for good.
     #[error("{0}")]
     Durable(String),
@@ -35,7 +40,7 @@ impl Ending {
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Cut | Self::Machine(_) => 1,
-            Self::Configuration(_) | Self::Tokens(_) => 2,
+            Self::Configuration(_) | Self::Tokens(_) | Self::Stranger(_) => 2,
             Self::Home(HomeError::Unmade { .. } | HomeError::Unopened { .. }) => 2,
             Self::Journal(journal::OpenError::Unmade { .. }) => 2,
             Self::Journal(journal::OpenError::InUse { .. }) => 4,

@@ -119,6 +119,14 @@ async fn live(mut config: Config, settings: &Settings) -> Result<(), Ending> {
 async fn boot(config: &Config, around: &durable::Surroundings<'_>) -> Result<(Durable, Node), Ending> {
     let durable = Durable::open(config, around).await?;
     let node = durable.start(config, around).await?;
+    if let Some(why) = node.registry().disbelieved().await {
+        tokio::select! {
+            () = node.stop() => {}
+            () = around.clock.sleep(CLOSE_TIMEOUT) => {}
+        }
+        durable.close().await;
+        return Err(Ending::Stranger(why));
+    }
     Ok((durable, node))
 }
 

@@ -81,7 +81,8 @@ async fn a_node_with_another_secret_is_refused_and_told_why() {
     let other = Config::new(Secret::new("the secret of another one").unwrap());
     let stranger = GrpcPeers::new(other, SystemClock::new());
     stranger.know(one.node, &[(two.node, two.address())]);
-    let why = away(stranger.heartbeats(two.node, ages(1)).await);
+    let refused = stranger.heartbeats(two.node, ages(1)).await;
+    let Err(PeerError::Refused(why)) = refused else { panic!("it lives, and says so: {refused:?}") };
     assert!(why.contains("does not show that it has the secret"), "{why}");
     assert!(!why.contains("the secret of another one"), "{why}");
     until(|| one.peers.reachable() == [two.node]).await;

@@ -283,22 +283,64 @@ async fn who_looks_at_another_log_does_not_take_the_store_from_those_who_land() 
     for other in ["a", "b", "c"] {
         company.network.cut("stray", other);
     }
-    let (seats, clock) = ([&a, &b, &c], company.clock().clone());
-    let minute = clock.mono_ms() + 60_000;
-    tokio::select! {
-        stray = company.try_join("stray") => panic!("it must wait, and started: {}", stray.is_ok()),
-        () = async {
-            while clock.mono_ms() < minute {
-                clock.sleep(std::time::Duration::from_millis(500)).await;
-            }
-        } => {}
-    }
+    waits(&mut company).await;
     company.log = theirs;
     assert_eq!(company.journal.raised().len(), 0, "no life is begun");
+    let seats = [&a, &b, &c];
     assert_eq!(seats.map(listed), [4; 3]);
     registered(&b, 4..6).await;
     landed(&company, &b).await;
-    together(&company, &seats, a.registry().progress().applied.generation()).await;
+    together(&company, &seats, applied(&a).generation()).await;
+}
+
+/// A node that starts over another log does not become ready in a minute.
+async fn waits(company: &mut Company) {
+    let clock = company.clock().clone();
+    let end = clock.mono_ms() + 60_000;
+    let minute = async {
+        while clock.mono_ms() < end {
+            clock.sleep(std::time::Duration::from_millis(500)).await;
+        }
+    };
+    tokio::select! {
+        stray = company.try_join("stray") => panic!("it must wait; it started: {}", stray.is_ok()),
+        () = minute => {}
+    }
+}
+
+/// The same where nothing lands, but members say that they do not believe it.
+#[tokio::test]
+async fn who_is_refused_by_those_who_live_begins_no_life() {
+    let (mut company, [a, b, c]) = Company::three().await;
+    registered(&a, 0..4).await;
+    landed(&company, &a).await;
+    [&a, &b, &c].iter().for_each(|seat| store_away(seat, true));
+    let theirs = std::mem::replace(&mut company.log, MemoryLog::new(LogIdentity([9; 16])));
+    company.network.distrust("stray");
+    waits(&mut company).await;
+    company.log = theirs;
+    [&a, &b, &c].iter().for_each(|seat| store_away(seat, false));
+    assert_eq!(company.journal.raised().len(), 0, "no life is begun");
+    landed(&company, &a).await;
+}
+
+/// With another secret a node is in the log and can be told nothing.
+#[tokio::test]
+async fn who_is_believed_by_nobody_knows_it() {
+    let (mut company, [a, b, c]) = Company::three().await;
+    assert_eq!(a.registry().disbelieved().await, None);
+    company.network.distrust("d");
+    let d = company.join("d").await;
+    let why = d.registry().disbelieved().await.expect("all refuse it");
+    assert!(why.contains("does not believe"), "{why}");
+    assert_eq!(b.registry().disbelieved().await, None, "others are not asked by it alone");
+    company.network.mend();
+    assert_eq!(d.registry().disbelieved().await, None);
+    for seat in [a, b, c] {
+        company.kill(seat).await;
+    }
+    company.network.distrust("d");
+    assert_eq!(d.registry().disbelieved().await, None, "nobody is there: it is alone");
 }
 
 /// Neither hears the other, and both begin: the store lets one through.
