@@ -32,10 +32,13 @@ mod serving;
 mod tests;
 mod tls;
 mod told;
+mod unproven;
 mod unread;
 
 pub use opening::Opening;
 pub use tls::Tls;
+pub(crate) use unproven::Caller;
+pub use unproven::Unproven;
 
 /// Connections of one listener; beyond it new ones are told that it is full.
 pub const CONNECTIONS_MAX_DEFAULT: usize = 16_384;
@@ -81,6 +84,10 @@ pub struct Config {
     pub unsent: Budget,
     /// How often certificate files are looked at.
     pub reread: Duration,
+    /// Whether HTTP/1.1 is not spoken.
+    pub is_h2_only: bool,
+    /// For a door whose callers must show who they are; `None`: nobody must.
+    pub unproven: Option<Unproven>,
 }
 
 impl Default for Config {
@@ -98,6 +105,8 @@ impl Default for Config {
             unread_timeout: UNREAD_TIMEOUT_DEFAULT,
             unsent: Budget::of_unsent_bytes(UNSENT_BYTES_MAX_DEFAULT, CONNECTION_UNSENT_BYTES_MAX_DEFAULT),
             reread: crate::admission::REREAD_DEFAULT,
+            is_h2_only: false,
+            unproven: None,
         }
     }
 }

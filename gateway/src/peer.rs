@@ -9,6 +9,8 @@
 //! - Each call and each answer carries a [proof](secret) that its sender has the cluster secret. It is bound to the
 //!   method and to both incarnations, so that a proof which was read on the way opens nothing else, and ends with the
 //!   life of either node. Without encryption who reads the wire can still repeat it: beyond loopback there is TLS.
+//! - Who shows no proof has little time and few places, which it shares with others such as it: it can't keep a node
+//!   out. A connection that has carried a call with a proof stands as long as it answers.
 //! - [`gossip`] says where nodes are that the log has not shown yet. It decides nothing.
 //! - Every call is bounded. A peer that is cut off or stopped is noticed by pings of HTTP/2 and by a small question
 //!   twice a second, and asked again with growing pauses.
@@ -23,6 +25,7 @@ pub mod gossip;
 mod known;
 mod link;
 mod parts;
+mod refused;
 mod secret;
 
 pub use client::GrpcPeers;
@@ -50,6 +53,10 @@ pub const CALLS_MAX_DEFAULT: usize = 64;
 pub const READ_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 /// Connections of the door: each node of a cluster needs one.
 pub const CONNECTIONS_MAX_DEFAULT: usize = 256;
+/// Of these, on which nobody has shown yet that it has the secret; a quarter at most.
+pub const UNPROVEN_MAX_DEFAULT: usize = 64;
+/// Until a connection is cut on which nobody has shown it.
+pub const PROVE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 /// HTTP/2 streams of one connection.
 pub const STREAMS_MAX_DEFAULT: u32 = 64;
 
@@ -87,6 +94,8 @@ pub struct Timeouts {
     pub ping_interval: Duration,
     pub ping_timeout: Duration,
     pub read: Duration,
+    /// From a connection's start to its first call with a proof.
+    pub prove: Duration,
 }
 
 impl Default for Timeouts {
@@ -100,6 +109,7 @@ impl Default for Timeouts {
             ping_interval: PING_INTERVAL_DEFAULT,
             ping_timeout: PING_TIMEOUT_DEFAULT,
             read: READ_TIMEOUT_DEFAULT,
+            prove: PROVE_TIMEOUT_DEFAULT,
         }
     }
 }
@@ -109,6 +119,8 @@ pub struct Limits {
     pub message_bytes_max: usize,
     pub calls_max: usize,
     pub connections_max: usize,
+    /// Of these, without a proof yet; never more than a quarter, and always one.
+    pub unproven_max: usize,
     pub streams_max: u32,
 }
 
@@ -118,6 +130,7 @@ impl Default for Limits {
             message_bytes_max: MESSAGE_BYTES_MAX_DEFAULT,
             calls_max: CALLS_MAX_DEFAULT,
             connections_max: CONNECTIONS_MAX_DEFAULT,
+            unproven_max: UNPROVEN_MAX_DEFAULT,
             streams_max: STREAMS_MAX_DEFAULT,
         }
     }

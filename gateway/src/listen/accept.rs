@@ -41,6 +41,7 @@ struct Shared {
     watchman: Arc<Watchman>,
     clock: Arc<dyn Clock>,
     config: Config,
+    door: &'static str,
     open: AtomicUsize,
     counted: Counted,
 }
@@ -67,7 +68,7 @@ impl Counted {
 
 pub(super) async fn run(listener: Listener, answers: Opening, shutdown: impl Future<Output = ()> + Send) {
     let Listener { named, listener, tls, config, clock, .. } = listener;
-    let watchman = Watchman::new(&config);
+    let watchman = Watchman::new(&config, clock.mono_ms() + 1);
     config.unsent.show();
     let sweeper = tokio::spawn(Arc::clone(&watchman).sweep(Arc::clone(&clock), named.door));
     let _sweeper = AbortOnDropHandle::new(sweeper);
@@ -78,6 +79,7 @@ pub(super) async fn run(listener: Listener, answers: Opening, shutdown: impl Fut
         watchman,
         clock,
         config,
+        door: named.door,
         open: AtomicUsize::new(0),
         counted: Counted::new(named.door),
     });
@@ -139,36 +141,35 @@ fn builder(config: &Config) -> Builder<TokioExecutor> {
         .max_header_list_size(u32::try_from(config.header_bytes_max).unwrap_or(u32::MAX))
         .keep_alive_interval(config.ping_interval)
         .keep_alive_timeout(config.ping_timeout);
-    builder
+    if config.is_h2_only { builder.http2_only() } else { builder }
 }
 
 async fn connection(shared: &Shared, stream: TcpStream, peer: SocketAddr) {
     let _open = Open::enter(shared);
     let before = shared.open.load(Ordering::Relaxed) - 1;
-    let is_full = before >= shared.config.connections_max;
-    if is_full {
+    let activity = shared.watchman.enter(peer.ip(), before, shared.door);
+    let _entered = Entered { shared, activity: &activity };
+    if activity.is_beyond() {
         shared.counted.full.increment(1);
         if before >= shared.config.connections_max + FULL_TOLD_MAX {
             return;
         }
     }
-    let activity = shared.watchman.enter();
-    let _entered = Entered { shared, activity: &activity };
-    let served = serve(shared, stream, peer, &activity, is_full);
+    let served = serve(shared, stream, peer, &activity);
     tokio::select! {
         () = served => {}
         () = activity.told(Word::Cut) => {}
     }
 }
 
-async fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr, activity: &Arc<Activity>, is_full: bool) {
+async fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr, activity: &Arc<Activity>) {
     prepare(&stream);
     let arrival = Arrival { peer, is_encrypted: shared.tls.is_some(), shares: Arc::clone(activity.shares()) };
     let Some(bytes) = encrypt(shared, stream, activity).await else {
         shared.counted.handshakes_failed.increment(1);
         return;
     };
-    let answers = shared.answers.now();
+    let (answers, is_full) = (shared.answers.now(), activity.is_beyond());
     let (router, express) = if is_full { (&answers.full, None) } else { (&answers.router, answers.express.clone()) };
     let (router, refuse, activity) = (router.clone(), answers.refuse, Arc::clone(activity));
     let serving = Serving { router, express, refuse, arrival, activity: Arc::clone(&activity) };

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed},
@@ -13,8 +14,9 @@ use std::time::Duration;
 use compute::port::Clock;
 use futures::task::AtomicWaker;
 
-use super::Config;
+use super::unproven::gives_way;
 use super::unread::{Standing, Turns};
+use super::{Config, Unproven};
 use crate::admission::{Budget, Shares};
 
 /// The listener's coarse clock and its connections.
@@ -28,6 +30,8 @@ pub(super) struct Watchman {
     silent_timeout_ms: u64,
     turns: Turns,
     unsent: Budget,
+    connections_max: usize,
+    unproven: Option<Unproven>,
 }
 
 struct Connections {
@@ -50,6 +54,12 @@ pub(super) enum Word {
 pub(super) struct Activity {
     watchman: Arc<Watchman>,
     id: u64,
+    peer: IpAddr,
+    entered_ms: u64,
+    /// There was no room for it: it is told so, and ends.
+    is_beyond: bool,
+    /// Who calls has been shown, or need not be.
+    is_proven: AtomicBool,
     /// Requests that have not been answered yet.
     busy: AtomicU32,
     /// Since when a request's head is arriving, or the first byte is waited for; 0: it is not.
@@ -78,6 +88,10 @@ pub(super) enum Cut {
     Silent,
     /// An answer was not taken.
     Unread,
+    /// Nobody has shown in time who calls.
+    Unproven,
+    /// Nor before another came for whom there was no other place.
+    GaveWay,
 }
 
 impl Cut {
@@ -87,14 +101,16 @@ impl Cut {
             Self::Idle => "idle",
             Self::Silent => "silent",
             Self::Unread => "unread",
+            Self::Unproven => "unproven",
+            Self::GaveWay => "gave_way",
         }
     }
 }
 
 impl Watchman {
-    pub(super) fn new(config: &Config) -> Arc<Self> {
+    pub(super) fn new(config: &Config, now_ms: u64) -> Arc<Self> {
         Arc::new(Self {
-            now_ms: AtomicU64::new(1),
+            now_ms: AtomicU64::new(now_ms),
             connections: Mutex::new(Connections { open: HashMap::new(), told: Word::Serve }),
             next: AtomicU64::new(0),
             head_timeout_ms: config.head_timeout.as_millis() as u64,
@@ -102,15 +118,26 @@ impl Watchman {
             silent_timeout_ms: (config.ping_interval + config.ping_timeout).as_millis() as u64,
             turns: Turns::new(config.unread_timeout.as_millis() as u64),
             unsent: config.unsent.clone(),
+            connections_max: config.connections_max,
+            unproven: config.unproven,
         })
     }
 
-    pub(super) fn enter(self: &Arc<Self>) -> Arc<Activity> {
+    /// One more connection, beside as many as there are.
+    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, others: usize, door: &'static str) -> Arc<Activity> {
         let now = self.now_ms.load(Relaxed);
         let mut connections = self.all();
+        let has_room = match &self.unproven {
+            None => others < self.connections_max,
+            Some(unproven) => connections.make_room(self.connections_max, unproven, door),
+        };
         let activity = Arc::new(Activity {
             watchman: Arc::clone(self),
             id: self.next.fetch_add(1, Relaxed),
+            peer,
+            entered_ms: now,
+            is_beyond: !has_room,
+            is_proven: AtomicBool::new(self.unproven.is_none()),
             busy: AtomicU32::new(0),
             head_since_ms: AtomicU64::new(now),
             moved_ms: AtomicU64::new(now),
@@ -141,6 +168,7 @@ impl Watchman {
     pub(super) async fn sweep(self: Arc<Self>, clock: Arc<dyn Clock>, door: &'static str) {
         let shortest = self.head_timeout_ms.min(self.idle_timeout_ms).min(self.silent_timeout_ms);
         let shortest = shortest.min(2 * self.turns.length_ms());
+        let shortest = self.unproven.map_or(shortest, |unproven| shortest.min(unproven.timeout.as_millis() as u64));
         let period = (shortest / 8).clamp(1, 1_000);
         loop {
             clock.sleep(Duration::from_millis(period)).await;
@@ -153,9 +181,7 @@ impl Watchman {
         self.turns.advance(now_ms);
         for activity in self.all().open.values() {
             if let Some(cut) = self.judge(activity, now_ms) {
-                metrics::counter!("thuban_connections_cut_total", "door" => door, "reason" => cut.as_str())
-                    .increment(1);
-                activity.tell(Word::Cut);
+                activity.cut(cut, door);
             }
         }
     }
@@ -173,6 +199,12 @@ impl Watchman {
         if activity.standing.has_stuck(&self.turns) {
             return Some(Cut::Unread);
         }
+        if let Some(unproven) = &self.unproven
+            && activity.is_unproven()
+            && over(activity.entered_ms, unproven.timeout.as_millis() as u64)
+        {
+            return Some(Cut::Unproven);
+        }
         over(activity.moved_ms.load(Relaxed), self.idle_timeout_ms).then_some(Cut::Idle)
     }
 
@@ -181,7 +213,46 @@ impl Watchman {
     }
 }
 
+impl Connections {
+    /// Whether one more may come; an unproven one gives way to it where it must.
+    fn make_room(&self, connections_max: usize, unproven: &Unproven, door: &'static str) -> bool {
+        let standing = || self.open.values().filter(|activity| !activity.is_beyond && !activity.is_told(Word::Cut));
+        let strangers = standing().filter(|activity| activity.is_unproven());
+        let strangers: Vec<_> = strangers.map(|activity| (activity.id, activity.peer)).collect();
+        if strangers.len() < unproven.connections_max && standing().count() < connections_max {
+            return true;
+        }
+        let Some(oldest) = gives_way(&strangers).and_then(|id| self.open.get(&id)) else { return false };
+        oldest.cut(Cut::GaveWay, door);
+        true
+    }
+}
+
 impl Activity {
+    /// There was no room for it.
+    pub(super) fn is_beyond(&self) -> bool {
+        self.is_beyond
+    }
+
+    fn is_unproven(&self) -> bool {
+        !self.is_proven.load(Relaxed)
+    }
+
+    /// Who calls has been shown.
+    pub(super) fn prove(&self) {
+        self.is_proven.store(true, Relaxed);
+    }
+
+    /// Whether who calls must be shown at this door.
+    pub(super) fn must_prove(&self) -> bool {
+        self.watchman.unproven.is_some()
+    }
+
+    fn cut(&self, why: Cut, door: &'static str) {
+        metrics::counter!("thuban_connections_cut_total", "door" => door, "reason" => why.as_str()).increment(1);
+        self.tell(Word::Cut);
+    }
+
     /// Bytes came or went.
     pub(super) fn moved(&self) {
         self.moved_ms.store(self.watchman.now_ms.load(Relaxed), Relaxed);
@@ -232,6 +303,10 @@ impl Activity {
         Busy(Arc::clone(self))
     }
 
+    fn is_told(&self, word: Word) -> bool {
+        self.told.load(Acquire) >= word as u8
+    }
+
     fn tell(&self, word: Word) {
         self.told.fetch_max(word as u8, AcqRel);
         self.waker.wake();
@@ -239,13 +314,12 @@ impl Activity {
 
     /// Resolves when it was told `word` or something stronger. Only the connection's own task may wait.
     pub(super) async fn told(&self, word: Word) {
-        let is_told = || self.told.load(Acquire) >= word as u8;
         poll_fn(|cx| {
-            if is_told() {
+            if self.is_told(word) {
                 return Poll::Ready(());
             }
             self.waker.register(cx.waker());
-            if is_told() { Poll::Ready(()) } else { Poll::Pending }
+            if self.is_told(word) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }

@@ -15,6 +15,7 @@ use tower::Service;
 
 use super::activity::{Activity, Busy};
 use super::sending::{Sent, send};
+use super::unproven::Caller;
 use super::{Answer, Arrival, Express, Refuse};
 
 #[derive(Clone)]
@@ -43,6 +44,9 @@ impl hyper::service::Service<Request<Incoming>> for Serving {
             }
         }
         request.extensions_mut().insert(self.arrival.clone());
+        if self.activity.must_prove() {
+            request.extensions_mut().insert(Caller(Arc::clone(&self.activity)));
+        }
         Answering { answer: Either::Right(self.router.clone().call(request)), busy, refuse }
     }
 }

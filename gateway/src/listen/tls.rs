@@ -55,7 +55,8 @@ impl Acceptor {
         let paths = vec![certificate.clone(), key.clone()];
         let wrong = |path: &PathBuf, wrong: String| BindError::Certificate { named, path: path.clone(), wrong };
         let newest = Arc::new(Newest(ArcSwap::from_pointee(first)));
-        let server = server_config(Arc::clone(&newest)).map_err(|e| wrong(certificate, e.to_string()))?;
+        let server =
+            server_config(Arc::clone(&newest), config.is_h2_only).map_err(|e| wrong(certificate, e.to_string()))?;
         let following = follow(named, paths, contents, newest, Arc::clone(clock), config.reread);
         let rereader = AbortOnDropHandle::new(tokio::spawn(following));
         Ok(Some(Self { inner: TlsAcceptor::from(Arc::new(server)), _rereader: rereader }))
@@ -73,11 +74,14 @@ async fn load(named: Named, certificate: &PathBuf, key: &PathBuf) -> Result<(Vec
     Ok((contents, certified))
 }
 
-fn server_config(newest: Arc<Newest>) -> Result<ServerConfig, rustls::Error> {
+fn server_config(newest: Arc<Newest>, is_h2_only: bool) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(newest);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    if !is_h2_only {
+        config.alpn_protocols.push(b"http/1.1".to_vec());
+    }
     Ok(config)
 }
 

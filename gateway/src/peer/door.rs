@@ -7,7 +7,6 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -24,6 +23,7 @@ use schemas::thuban::peer::v1 as pb;
 use tonic::{Code, Status};
 
 use super::convert::{Odd, from_services, to_reply, to_report, to_subscription};
+use super::refused::Refused;
 use super::secret::{FROM, Key, PROOF, TO, Way, named};
 use super::{Config, Limits, Method, SUBSCRIPTIONS_ALL_MAX, SUBSCRIPTIONS_MAX};
 use crate::admission::{Budget, Kind};
@@ -31,9 +31,6 @@ use crate::error::{Code as ProblemCode, Problem};
 use crate::grpc;
 use crate::grpc::wire::{HEADER_BYTES, Reply, framed};
 use crate::listen;
-
-/// Between two lines of the log about callers without the secret.
-const REFUSALS_LOGGED_MS: u64 = 10_000;
 
 /// The door; cheap to clone.
 #[derive(Clone)]
@@ -50,13 +47,6 @@ struct Shared {
     refused: Refused,
 }
 
-/// Callers that were turned away: counted, and now and then logged.
-#[derive(Default)]
-struct Refused {
-    since_logged: AtomicU64,
-    logged_ms: AtomicU64,
-}
-
 impl Door {
     pub fn new(host: Arc<dyn Host>, config: Config, clock: Arc<dyn Clock>) -> Self {
         let calls = Budget::new("calls of peers", Kind::Unshared, config.limits.calls_max, config.limits.calls_max);
@@ -68,11 +58,24 @@ impl Door {
     /// The name and the option of its listener.
     pub const NAMED: listen::Named = listen::Named { door: "peer", option: "--peer" };
 
-    /// As a listener is to be told for this door: few connections, and a silent one is soon noticed.
+    /// As a listener is to be told for this door: few connections, fewer without a proof, and a silent one is soon
+    /// noticed.
     pub fn listening(listening: listen::Config, config: &Config) -> listen::Config {
-        let Limits { connections_max, streams_max, .. } = config.limits;
+        let Limits { connections_max, unproven_max, streams_max, .. } = config.limits;
         let (ping_interval, ping_timeout) = (config.timeouts.ping_interval, config.timeouts.ping_timeout);
-        listen::Config { connections_max, streams_max, ping_interval, ping_timeout, ..listening }
+        let unproven = listen::Unproven {
+            connections_max: unproven_max.min(connections_max / 4).max(1),
+            timeout: config.timeouts.prove,
+        };
+        listen::Config {
+            connections_max,
+            streams_max,
+            ping_interval,
+            ping_timeout,
+            is_h2_only: true,
+            unproven: Some(unproven),
+            ..listening
+        }
     }
 
     /// What the listener serves.
@@ -133,6 +136,9 @@ async fn answer(shared: &Shared, request: Request<Body>) -> Response<Reply> {
 async fn serve(shared: &Shared, method: Method, request: Request<Body>) -> Result<Response<Reply>, Status> {
     let (parts, body) = request.into_parts();
     let (from, to) = believe(shared, method, &parts.headers)?;
+    if let Some(caller) = parts.extensions.get::<listen::Caller>() {
+        caller.is_proven();
+    }
     is_meant(shared, to)?;
     let busy = |_| Status::resource_exhausted("this node answers as many calls of peers as it may; try again");
     let _room = shared.calls.take(None, 1).map_err(busy)?;
@@ -150,23 +156,12 @@ fn believe(shared: &Shared, method: Method, headers: &HeaderMap) -> Result<(Node
     let believed =
         named.filter(|(from, to)| shared.key.proves(headers.get(&PROOF), Way::Call, method.path(), *from, *to));
     believed.ok_or_else(|| {
-        shared.refused.note(shared.clock.mono_ms(), method);
-        Status::unauthenticated("the caller does not show that it has the secret of this cluster")
-    })
-}
-
-impl Refused {
-    fn note(&self, now_ms: u64, method: Method) {
         metrics::counter!("thuban_peer_refused_total").increment(1);
-        let count = self.since_logged.fetch_add(1, Relaxed) + 1;
-        let last = self.logged_ms.load(Relaxed);
-        let is_due = last == 0 || now_ms.saturating_sub(last) >= REFUSALS_LOGGED_MS;
-        // One of those who find it due writes the line.
-        if is_due && self.logged_ms.compare_exchange(last, now_ms.max(1), Relaxed, Relaxed).is_ok() {
-            self.since_logged.fetch_sub(count, Relaxed);
+        if let Some(count) = shared.refused.note(shared.clock.mono_ms()) {
             tracing::warn!(count, method = method.path(), "calls without the cluster secret were refused");
         }
-    }
+        Status::unauthenticated("the caller does not show that it has the secret of this cluster")
+    })
 }
 
 fn is_meant(shared: &Shared, to: NodeIncarnation) -> Result<(), Status> {

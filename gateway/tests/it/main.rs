@@ -42,6 +42,7 @@ mod http_watch;
 mod http_world;
 mod http_wrong;
 mod peer;
+mod peer_crowd;
 mod peer_hostile;
 mod peer_world;
 mod probe;
