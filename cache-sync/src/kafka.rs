@@ -16,7 +16,8 @@
 //! Invariants. No consumer group, no stored offset, no reset: a reader that is lost says so. Positions have no gap. A
 //! frame of another identity or of a later generation, a topic that was deleted and made anew, an end that went back, an own
 //! append that is not where the broker said: each makes the log unusable for good, and nothing behind it is shown. A
-//! frame of an earlier generation is shown without its changes: who wrote it did not know of this one.
+//! frame of an earlier generation is shown without its changes: who wrote it did not know of this one. A record that no
+//! node has written is shown as a frame without changes ([`record`]): nothing was ever acknowledged with it.
 //! Deleting and making anew is noticed in three ways, for none is enough alone: the ends go back, each second; behind
 //! every interruption the last frame is read again and must be the one that it was; and every 5 s one is that was last
 //! before, because the client library goes on with a new topic of the same name and says nothing. Frames of such a topic
@@ -35,6 +36,7 @@ mod follower;
 mod keeper;
 mod lives;
 mod older;
+mod passed;
 mod reader;
 mod record;
 mod settings;

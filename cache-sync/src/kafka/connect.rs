@@ -17,6 +17,9 @@ use super::topic::{self, Admin, away};
 pub(super) use compute::port::change_log::Life;
 
 const POLL_WAIT: Duration = Duration::from_millis(100);
+/// Records at either end among which a frame must be: a topic that is not ours may hold any number, and is not read
+/// through.
+const EDGE_RECORDS_MAX: u64 = 100_000;
 
 /// A topic that is fit for a log, and what is in it.
 pub struct Connected {
@@ -31,7 +34,7 @@ pub struct Connected {
 pub(super) struct Found {
     /// Kafka's offset of the first record, and of the next one.
     pub(super) ends: (u64, u64),
-    /// Of whom the first and the last record are.
+    /// Of whom the first and the last frame are.
     lives: Option<(Life, Life)>,
 }
 
@@ -48,7 +51,7 @@ impl Connected {
         compute::port::change_log::Found { trimmed, last, lives }
     }
 
-    /// Which log is in the topic, by its last frame; `None`: there is no frame.
+    /// Which log is in the topic, by its last frame; `None`: there is no frame, though there may be records of others.
     pub fn found(&self) -> Option<(LogIdentity, LogGeneration)> {
         self.found.lives.map(|(_, last)| last)
     }
@@ -61,21 +64,6 @@ impl Connected {
     /// Whether nothing was ever trimmed away.
     pub fn starts_at_zero(&self) -> bool {
         self.found.ends.0 == 0
-    }
-
-    /// Forgets every frame that there is: what a lost log leaves behind, before the next generation is bound. Offsets
-    /// go on.
-    pub async fn empty(&mut self) -> Result<(), OpenError> {
-        let not_emptied = |why: String| OpenError::NotEmptied { topic: self.config.topic().into(), why };
-        let (low, high) = self.found.ends;
-        if low < high {
-            self.admin.trim(high).await.map_err(|error| not_emptied(why(&error)))?;
-        }
-        self.found = look(&self.config, &self.clock, &self.admin, false).await?;
-        match self.found.lives {
-            None => Ok(()),
-            Some((first, _)) => Err(not_emptied(format!("log {}, generation {}, is written again", first.0, first.1))),
-        }
     }
 
     /// The log, as one of this identity and generation: those of the frames that are there, or, when there is none,
@@ -98,8 +86,34 @@ impl Connected {
     }
 }
 
-/// Looks at the topic, off the runtime's threads. The first time, it is made or checked.
+/// Forgets every record that there is, whatever it is: what a lost log leaves behind, before the next generation is
+/// bound. Offsets go on.
+pub(super) async fn empty(config: &Config, clock: &Arc<dyn Clock>) -> Result<(), OpenError> {
+    let not_emptied = |why: String| OpenError::NotEmptied { topic: config.topic().into(), why };
+    let admin = Arc::new(Admin::new(config, clock));
+    let (low, high) = with(config, clock, &admin, true, |look| look.ends()).await?;
+    if low < high {
+        admin.trim(high).await.map_err(|error| not_emptied(why(&error)))?;
+    }
+    match look(config, clock, &admin, false).await?.lives {
+        None => Ok(()),
+        Some((first, _)) => Err(not_emptied(format!("log {}, generation {}, is written again", first.0, first.1))),
+    }
+}
+
+/// Looks at the topic. The first time, it is made or checked.
 async fn look(config: &Config, clock: &Arc<dyn Clock>, admin: &Arc<Admin>, is_first: bool) -> Result<Found, OpenError> {
+    with(config, clock, admin, is_first, |look| look.found()).await
+}
+
+/// Asks of the topic, off the runtime's threads.
+async fn with<T: Send + 'static>(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    admin: &Arc<Admin>,
+    is_first: bool,
+    ask: fn(&Look<'_>) -> Result<T, OpenError>,
+) -> Result<T, OpenError> {
     let (config, clock, admin) = (config.clone(), Arc::clone(clock), Arc::clone(admin));
     let runtime = Handle::current();
     let looked = tokio::task::spawn_blocking(move || {
@@ -114,7 +128,7 @@ async fn look(config: &Config, clock: &Arc<dyn Clock>, admin: &Arc<Admin>, is_fi
                 look.reader = reader()?;
             }
         }
-        look.found()
+        ask(&look)
     });
     looked.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
@@ -143,44 +157,81 @@ impl Look<'_> {
         }
     }
 
-    fn found(&self) -> Result<Found, OpenError> {
+    /// Kafka's offset of the first record, and of the next one.
+    fn ends(&self) -> Result<(u64, u64), OpenError> {
         loop {
             match self.reader.watermarks(self.config.answer_wait_max) {
-                Ok(ends) => {
-                    if let Some(lives) = self.lives(ends)? {
-                        return Ok(Found { ends, lives });
-                    }
-                }
+                Ok(ends) => return Ok(ends),
                 Err(error) if self.is_over() => return Err(away(self.config, self.reader.context.explain(&error))),
                 Err(_) => {}
             }
         }
     }
 
-    /// Of whom the first and the last record are; `None`: they were trimmed away meanwhile.
-    #[allow(clippy::type_complexity, reason = "the outer is whether there is an answer, the inner the answer")]
-    fn lives(&self, (low, high): (u64, u64)) -> Result<Option<Option<(Life, Life)>>, OpenError> {
-        if low == high {
-            return Ok(Some(None));
+    fn found(&self) -> Result<Found, OpenError> {
+        loop {
+            let ends = self.ends()?;
+            if let Some(lives) = self.lives(ends)? {
+                return Ok(Found { ends, lives });
+            }
+            if self.is_over() {
+                return Err(away(self.config, format!("what it has from {} to {} does not come", ends.0, ends.1)));
+            }
         }
-        let Some(first) = self.life(low)? else { return Ok(None) };
-        let last = if low + 1 == high { Some(first) } else { self.life(high - 1)? };
-        let Some(last) = last else { return Ok(None) };
-        Ok(Some(Some((first, last))))
     }
 
-    fn life(&self, offset: u64) -> Result<Option<Life>, OpenError> {
-        let topic = || self.config.topic().to_owned();
-        let reader = Reader::at(offset, "connect", self.config, self.clock);
+    /// Of whom the first and the last frame are; `None`: they were trimmed away meanwhile.
+    #[allow(clippy::type_complexity, reason = "the outer is whether there is an answer, the inner the answer")]
+    fn lives(&self, (low, high): (u64, u64)) -> Result<Option<Option<(Life, Life)>>, OpenError> {
+        let edge = high.min(low + EDGE_RECORDS_MAX);
+        let first = match self.lives_between(low, edge, true)? {
+            None => return Ok(None),
+            Some(Some((first, _))) => first,
+            Some(None) if edge == high => return Ok(Some(None)),
+            Some(None) => return Err(self.no_frame(low)),
+        };
+        // Further back only where what is at the end is foreign.
+        let mut back = 1;
+        while back <= EDGE_RECORDS_MAX {
+            match self.lives_between(high.saturating_sub(back).max(low), high, false)? {
+                None => return Ok(None),
+                Some(Some((_, last))) => return Ok(Some(Some((first, last)))),
+                Some(None) => back *= 10,
+            }
+        }
+        Err(self.no_frame(high.saturating_sub(EDGE_RECORDS_MAX)))
+    }
+
+    /// Of whom the first and the last frame from `next` to before `end` are, or the first one alone; `None`: they were
+    /// trimmed away meanwhile.
+    #[allow(clippy::type_complexity, reason = "the outer is whether there is an answer, the inner the answer")]
+    fn lives_between(
+        &self,
+        mut next: u64,
+        end: u64,
+        is_first_enough: bool,
+    ) -> Result<Option<Option<(Life, Life)>>, OpenError> {
+        let mut lives = None;
+        if next >= end {
+            return Ok(Some(lives));
+        }
+        let reader = Reader::at(next, "connect", self.config, self.clock);
         let reader = reader.map_err(|error| away(self.config, why(&error)))?;
         loop {
             match reader.poll(POLL_WAIT) {
-                Polled::Record(record) if record.offset == offset => return Ok(Some(record.life())),
-                Polled::Record(record) => {
-                    let why = format!("comes where {offset} is asked for");
-                    return Err(OpenError::NotALog { topic: topic(), offset: record.offset, why });
+                Polled::Record(record) if record.offset == next => {
+                    if let Some(life) = record.life() {
+                        lives = Some((lives.map_or(life, |(first, _)| first), life));
+                    }
+                    next += 1;
+                    if next >= end || (is_first_enough && lives.is_some()) {
+                        return Ok(Some(lives));
+                    }
                 }
-                Polled::Damaged(offset, why) => return Err(OpenError::NotALog { topic: topic(), offset, why }),
+                Polled::Record(record) => {
+                    return Err(self.not_a_log(record.offset, format!("comes where {next} is asked for")));
+                }
+                Polled::Damaged(offset, why) => return Err(self.not_a_log(offset, why)),
                 Polled::OutOfRange | Polled::End => return Ok(None),
                 Polled::Broken(why) => return Err(away(self.config, why)),
                 Polled::Nothing | Polled::Away(_) if self.is_over() => {
@@ -190,6 +241,14 @@ impl Look<'_> {
                 Polled::Nothing | Polled::Away(_) => {}
             }
         }
+    }
+
+    fn not_a_log(&self, offset: u64, why: String) -> OpenError {
+        OpenError::NotALog { topic: self.config.topic().to_owned(), offset, why }
+    }
+
+    fn no_frame(&self, from: u64) -> OpenError {
+        self.not_a_log(from, format!("neither it nor the next {EDGE_RECORDS_MAX} are frames of any node"))
     }
 
     fn is_over(&self) -> bool {

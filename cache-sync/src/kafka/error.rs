@@ -40,7 +40,7 @@ pub enum OpenError {
         reason: &'static str,
         command: Box<str>,
     },
-    #[error("topic {topic} is no change log: the record at offset {offset}: {why}; name another topic")]
+    #[error("topic {topic} can't be read as a change log: the record at offset {offset}: {why}")]
     NotALog { topic: String, offset: u64, why: String },
     #[error(
         "topic {topic} is log {}, generation {}, and not log {}, generation {}",

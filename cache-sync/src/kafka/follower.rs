@@ -12,6 +12,7 @@ use compute::port::Clock;
 use rdkafka::error::KafkaError;
 
 use super::config::Config;
+use super::passed::Passing;
 use super::reader::{Polled, Reader};
 use super::record::Record;
 use super::shown::{Shown, follow_from};
@@ -39,6 +40,7 @@ pub(super) struct Follower {
     is_rejoining: bool,
     batch: Vec<(Entry, usize)>,
     batch_bytes: usize,
+    passing: Passing,
     /// When it last came to a record or to the end, or began anew.
     moved_ms: u64,
     /// Kafka's offset of the end as it was when this began: who has come so far has caught up. The library tells of the
@@ -73,6 +75,7 @@ impl Follower {
             is_rejoining: false,
             batch: Vec::new(),
             batch_bytes: 0,
+            passing: Passing::new(ROLE, clock),
             moved_ms: clock.mono_ms(),
             end_at_start: ends.1,
         })
@@ -82,6 +85,7 @@ impl Follower {
         if let Err(Ended::Unusable(why)) = self.follow() {
             self.shown.set_unusable(why);
         }
+        self.passing.say(true);
     }
 
     fn follow(&mut self) -> Result<std::convert::Infallible, Ended> {
@@ -96,6 +100,7 @@ impl Follower {
             }
             self.heed()?;
             self.show()?;
+            self.passing.say(false);
             if self.next >= self.end_at_start {
                 self.shown.set_caught_up();
             }
@@ -145,7 +150,11 @@ impl Follower {
         }
         let (offset, checksum, bytes) = (record.offset, record.checksum, record.bytes);
         let wrong = |why: String| Ended::Unusable(format!("frame {} is not one of this log: {why}", offset + 1));
+        let passed = record.passed(self.shown.generation);
         let entry = record.entry(self.shown.identity, self.shown.generation).map_err(wrong)?;
+        if let Some(passed) = passed {
+            self.passing.count(passed, offset);
+        }
         self.batch.push((entry, bytes));
         self.batch_bytes += bytes;
         self.next = offset + 1;

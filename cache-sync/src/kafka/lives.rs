@@ -28,6 +28,12 @@ impl KafkaTopic {
         KafkaLog::connect(&self.config, Arc::clone(&self.clock)).await
     }
 
+    /// Forgets every record of the topic, whatever it is: what a lost log leaves behind, or somebody else, before the
+    /// next life is begun. Offsets go on. Nobody may write to it meanwhile.
+    pub async fn empty(&self) -> Result<(), OpenError> {
+        super::connect::empty(&self.config, &self.clock).await
+    }
+
     /// See [`KafkaLog::close`].
     pub async fn close(&self) {
         let current = self.replace(None);

@@ -1,5 +1,6 @@
 //! Frames that are no longer in memory, read on a thread of its own: the follower is not held up by them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -12,7 +13,9 @@ use tokio::sync::oneshot;
 
 use super::config::Config;
 use super::error::why;
+use super::passed::Passing;
 use super::reader::{Polled, Reader};
+use super::record::Passed;
 use super::shown::Shown;
 
 /// Reads that wait; beyond it they are told that the log is away.
@@ -24,6 +27,7 @@ const READERS_MAX: usize = 4;
 /// How long the consumers are kept for the next read.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 const POLL_WAIT: Duration = Duration::from_millis(100);
+const ROLE: &str = "older frames";
 
 /// A read of what is behind an offset of the log, which is Kafka's offset of its first frame.
 pub(super) struct Read {
@@ -42,6 +46,10 @@ pub(super) struct Older {
     reads: Receiver<Read>,
     /// Consumers and the offset that each comes to next, the longest unused first.
     readers: Vec<(Reader, u64)>,
+    passing: Passing,
+    /// Kafka's offsets between which a record that is passed over was not counted yet: this has not come so far, and
+    /// where the other ends the follower began, which counts its own.
+    uncounted: Range<u64>,
 }
 
 impl Older {
@@ -54,11 +62,13 @@ impl Older {
         let (sender, reads) = sync_channel(READS_QUEUED_MAX);
         let (config, clock) = (config.clone(), Arc::clone(clock));
         let (shown, stop) = (Arc::clone(shown), Arc::clone(stop));
-        (Self { config, clock, shown, stop, reads, readers: Vec::new() }, sender)
+        let (passing, uncounted) = (Passing::new(ROLE, &clock), 0..shown.known().saturating_sub(1));
+        (Self { config, clock, shown, stop, reads, readers: Vec::new(), passing, uncounted }, sender)
     }
 
     pub(super) fn run(mut self) {
         while !self.stop.load(Ordering::Acquire) {
+            self.passing.say(self.readers.is_empty());
             let read = match self.readers.is_empty() {
                 true => self.reads.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 false => self.reads.recv_timeout(IDLE_MAX),
@@ -71,9 +81,10 @@ impl Older {
                     let _ = read.reply.send(answer);
                 }
                 Err(RecvTimeoutError::Timeout) => self.readers.drain(..).for_each(|(reader, _)| reader.retire()),
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        self.passing.say(true);
     }
 
     fn read(&mut self, after: u64, max: usize, is_check: bool) -> Result<Vec<Entry>, LogReadError> {
@@ -81,7 +92,7 @@ impl Older {
         let kept = self.readers.iter().position(|(_, next)| *next == after && !is_check);
         let reader = match kept {
             Some(place) => self.readers.remove(place).0,
-            None => Reader::at(after, "older frames", &self.config, &self.clock).map_err(away)?,
+            None => Reader::at(after, ROLE, &self.config, &self.clock).map_err(away)?,
         };
         match self.collect(&reader, after, max) {
             Ok(entries) if is_check => {
@@ -104,7 +115,7 @@ impl Older {
     }
 
     /// At least one frame behind `after`, and what else is there at once.
-    fn collect(&self, reader: &Reader, after: u64, max: usize) -> Result<Vec<Entry>, LogReadError> {
+    fn collect(&mut self, reader: &Reader, after: u64, max: usize) -> Result<Vec<Entry>, LogReadError> {
         // A consumer that is new has to find the broker first.
         let until_ms = self.clock.mono_ms() + self.config.answer_wait_max.as_millis() as u64 + 3_000;
         let (mut entries, mut bytes): (Vec<Entry>, usize) = (Vec::new(), 0);
@@ -116,7 +127,9 @@ impl Older {
                     bytes += record.bytes;
                     let offset = record.offset;
                     let wrong = |why: String| unusable(format!("frame {} is not of this log: {why}", offset + 1));
+                    let passed = record.passed(self.shown.generation);
                     entries.push(record.entry(self.shown.identity, self.shown.generation).map_err(wrong)?);
+                    self.count(passed, offset);
                 }
                 Polled::Record(record) => {
                     return Err(self.missing(reader, after + entries.len() as u64, Some(record.offset)));
@@ -135,6 +148,16 @@ impl Older {
             }
         }
         Ok(entries)
+    }
+
+    fn count(&mut self, passed: Option<Passed>, offset: u64) {
+        if !self.uncounted.contains(&offset) {
+            return;
+        }
+        self.uncounted.start = offset + 1;
+        if let Some(passed) = passed {
+            self.passing.count(passed, offset);
+        }
     }
 
     /// Why the record at Kafka's offset `wanted` did not come.

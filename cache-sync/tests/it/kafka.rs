@@ -4,6 +4,7 @@
 mod anew;
 mod broker;
 mod faults;
+mod foreign;
 mod lives;
 mod opening;
 mod place;

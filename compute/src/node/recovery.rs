@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{LogGeneration, LogIdentity, LogState, NodeIncarnation, Position, Revision, Row, Rows};
-use crate::port::change_log::Found;
+use crate::port::change_log::{Found, LogReadError};
 use crate::port::clock::MonoMs;
 use crate::port::journal::Raised;
 use crate::port::peers::PeerError;
@@ -194,6 +194,7 @@ impl Recovery {
         match pair(self.identity, before.watermark, &found) {
             Pair::Foreign(log) => return Err(StartError::Unpaired { store: self.identity, log }),
             Pair::Later((_, log)) => return Err(StartError::Later { log, store: before.watermark.generation() }),
+            Pair::Strange(records) => return Err(strange(records)),
             Pair::Whole | Pair::Lost => {}
         }
         let epoch = store.lead(self.identity).await?;
@@ -358,6 +359,7 @@ async fn name(parts: &Parts) -> Result<LogIdentity, StartError> {
             return Ok(log.identity);
         }
         let identity = match parts.log.look().await? {
+            Found { lives: None, trimmed, last } if last > trimmed => return Err(strange(last - trimmed)),
             Found { lives: None, .. } => LogIdentity(parts.chance.bytes()),
             // All that ever was in it is still there: the rows are made of it again.
             Found { trimmed: 0, lives: Some((first, last)), .. } if first.0 == last.0 => last.0,
@@ -381,7 +383,13 @@ fn judge(stored: LogState, found: &Found) -> Result<(), StartError> {
         }
         Pair::Foreign(log) => Err(StartError::Unpaired { store: stored.identity, log }),
         Pair::Later((_, log)) => Err(StartError::Later { log, store: landed.generation() }),
+        Pair::Strange(records) => Err(strange(records)),
     }
+}
+
+/// Whoever wrote those wants them: no log is begun among them.
+fn strange(records: u64) -> StartError {
+    LogReadError::Unusable(format!("it holds {records} records, and none of them is a frame of any node")).into()
 }
 
 /// The life of the log that the store belongs to. Where nothing has landed, all nodes that know the log's name know its

@@ -14,9 +14,9 @@ pub type Life = (LogIdentity, LogGeneration);
 pub struct Found {
     /// Offset up to which frames were forgotten; 0: none.
     pub trimmed: u64,
-    /// Offset of the last frame; equal to `trimmed` when there is none.
+    /// Offset of the last frame or other record; equal to `trimmed` when there is none.
     pub last: u64,
-    /// Of whom the first and the last frame are; `None`: there is none.
+    /// Of whom the first and the last frame are; `None`: there is none, and what there is was written by no node.
     pub lives: Option<(Life, Life)>,
 }
 
@@ -81,7 +81,7 @@ pub trait ChangeLog: Send + Sync + 'static {
 
     /// From now on this handle is of this life, and whatever it has shown before counts no more. A frame of an earlier
     /// generation of the same log, which a node has written that did not know of a later one, is shown in its place as a
-    /// frame without changes: every reader reads it alike. A frame of a later one makes the handle
+    /// frame without changes, and so is what no node has written: every reader reads it alike. A frame of a later one makes the handle
     /// [`Unusable`](LogReadError::Unusable) until it follows that. As [`look`](Self::look), only of a shared log.
     async fn follow(&self, life: Life) -> Result<(), LogReadError> {
         let _ = life;

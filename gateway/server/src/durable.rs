@@ -32,6 +32,8 @@ const LOST: &str = "put the node's log back from where it is; if it is lost for 
                     -wal file) away and start once with --adopt-store: the node goes on from what has landed in the \
                     store, with a new log, and what had not landed is lost";
 
+const NOT_LOST: &str = "the change log is not lost: --adopt-store does nothing, and is best left out";
+
 /// Where presence lands.
 enum Store {
     Sqlite(Arc<SqliteStore>),
@@ -51,8 +53,6 @@ pub(crate) struct Durable {
     copy: Option<Arc<SqliteStore>>,
     /// Where decisions are written down.
     journal: Option<Arc<FileJournal>>,
-    /// Somebody said that the log which several nodes shared is lost, and it is.
-    is_topic_lost: bool,
 }
 
 impl Store {
@@ -126,21 +126,22 @@ impl Durable {
             config::Log::Kafka(_) => copy::open(&config.data_dir).await,
             config::Log::Local(_) => None,
         };
-        let (log, is_topic_lost) = match &config.log {
+        let log = match &config.log {
             config::Log::Local(path) => {
                 let bound = mark(&*store.port(), config, around).await?;
                 around.stage.enter("opening the log");
-                (Log::Local(open_local(path, bound, config, around).await?), false)
+                Log::Local(open_local(path, bound, config, around).await?)
             }
             config::Log::Kafka(topic) => {
                 // A node that has a copy of its own does not wait for the store; somebody's word is about the store.
-                let bound = if config.adopt_store { mark(&*store.port(), config, around).await? } else { None };
+                if config.adopt_store {
+                    mark(&*store.port(), config, around).await?;
+                }
                 around.stage.enter("opening the log");
-                let (log, is_lost) = shared::open(topic, bound, config.adopt_store, (&store, &copy), around).await?;
-                (Log::Kafka(log), is_lost)
+                Log::Kafka(shared::open(topic, config.adopt_store, (&store, &copy), around).await?)
             }
         };
-        let durable = Self { store, log, copy, journal, is_topic_lost };
+        let durable = Self { store, log, copy, journal };
         if config.adopt_store
             && let Err(ending) = durable.adopt().await
         {
@@ -153,15 +154,10 @@ impl Durable {
     /// Binds the store to a log that took the place of a lost one, where a process has that to itself. Where several
     /// share it, the node sees to it when it boots.
     async fn adopt(&self) -> Result<(), Ending> {
-        let is_lost = match &self.log {
-            Log::Local(log) => {
-                let adopted = node::adopt(&*self.store.port(), &**log, log.generation()).await;
-                adopted.map_err(|error| self.unstarted(&error))?
-            }
-            Log::Kafka(_) => self.is_topic_lost,
-        };
-        if !is_lost {
-            tracing::warn!("the change log is not lost: --adopt-store does nothing, and is best left out");
+        let Log::Local(log) = &self.log else { return Ok(()) };
+        let adopted = node::adopt(&*self.store.port(), &**log, log.generation()).await;
+        if !adopted.map_err(|error| self.unstarted(&error))? {
+            tracing::warn!(NOT_LOST);
         }
         Ok(())
     }
@@ -178,7 +174,12 @@ impl Durable {
             peers: around.peers.clone(),
             journal: self.journal.clone().map(|journal| journal as Arc<dyn Journal>),
         };
-        let mut is_topic_lost = self.is_topic_lost;
+        // The topic that somebody has said to be lost, until it is known whether it is.
+        let mut adopted = match &self.log {
+            Log::Kafka(topic) if config.adopt_store => Some(topic),
+            _ => None,
+        };
+        let mut is_topic_lost = false;
         loop {
             if is_topic_lost {
                 match node::begin_next_life(&parts).await {
@@ -193,7 +194,20 @@ impl Durable {
             }
             around.stage.enter("loading the store and replaying the log");
             match node::start(parts.clone(), config.node.clone()).await {
-                Ok(node) => return Ok(node),
+                Ok(node) => {
+                    if adopted.is_some() {
+                        tracing::warn!(NOT_LOST);
+                    }
+                    return Ok(node);
+                }
+                Err(error)
+                    if is_log_lost(&error)
+                        && let Some(topic) = adopted.take() =>
+                {
+                    tracing::warn!(%error, "the topic is emptied, for --adopt-store says that its log is lost");
+                    shared::empty(topic, around).await?;
+                    is_topic_lost = true;
+                }
                 Err(error) if is_away(&error) => {
                     tracing::warn!(%error, "not started, trying again");
                     if matches!(error, StartError::Log(_)) {
@@ -209,18 +223,11 @@ impl Durable {
 
     /// With what to do, where the log is at fault.
     fn unstarted(&self, error: &StartError) -> Ending {
-        let is_lost = matches!(
-            error,
-            StartError::LogLost { .. }
-                | StartError::Broken(_)
-                | StartError::Unpaired { .. }
-                | StartError::Log(LogReadError::Unusable(_) | LogReadError::Trimmed { .. })
-        );
         let lost = match &self.log {
             Log::Local(_) => LOST,
             Log::Kafka(_) => shared::LOST,
         };
-        Ending::Durable(if is_lost { format!("{error}; {lost}") } else { error.to_string() })
+        Ending::Durable(if is_log_lost(error) { format!("{error}; {lost}") } else { error.to_string() })
     }
 
     /// Writes what was handed over, and lets go of store and log.
@@ -274,6 +281,17 @@ async fn open_local(
 /// Of a log in place of one that is lost.
 fn raised(lost: LogState) -> Result<LogGeneration, Ending> {
     node::raised(lost.watermark).ok_or_else(|| refused("too many logs were lost: no generation is left"))
+}
+
+/// Whether nothing can be done with the log any more.
+fn is_log_lost(error: &StartError) -> bool {
+    matches!(
+        error,
+        StartError::LogLost { .. }
+            | StartError::Broken(_)
+            | StartError::Unpaired { .. }
+            | StartError::Log(LogReadError::Unusable(_) | LogReadError::Trimmed { .. })
+    )
 }
 
 fn is_away(error: &StartError) -> bool {

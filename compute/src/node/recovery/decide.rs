@@ -106,6 +106,8 @@ pub(super) enum Pair {
     Foreign(LogIdentity),
     /// It is of a later life than the rows: they are an old copy.
     Later(Life),
+    /// It holds this many records, and no frame among them.
+    Strange(u64),
 }
 
 /// `stored`: up to where the store has landed log `identity`.
@@ -118,6 +120,11 @@ pub(super) fn pair(identity: LogIdentity, stored: Position, found: &Found) -> Pa
         if life.1 > stored.generation() && stored.generation() > 0 {
             return Pair::Later(life);
         }
+    }
+    // A log that begins where it was emptied has no frame yet, and somebody else may have been faster.
+    let is_begun = stored.generation() > 0 && stored.offset() <= found.trimmed;
+    if found.lives.is_none() && found.last > found.trimmed && !is_begun {
+        return Pair::Strange(found.last - found.trimmed);
     }
     if found.last < stored.offset() { Pair::Lost } else { Pair::Whole }
 }

@@ -1,55 +1,32 @@
 //! A log that several nodes share. Which log and which life of it is the node's to find out, when it boots; here its
-//! topic is made or checked, and, on somebody's word, emptied of what is another log's.
+//! topic is made or checked, and, on somebody's word, emptied of what can't be gone on with.
 
 use std::sync::Arc;
 
-use cache_sync::kafka::{Config as Topic, Connected, KafkaTopic, OpenError};
-use compute::model::LogState;
-
+use cache_sync::kafka::{Config as Topic, KafkaTopic, OpenError};
 use store::sqlite::SqliteStore;
 
 use super::{RETRY, Store, Surroundings, refused};
 use crate::ending::Ending;
 
-/// What to do about a topic that holds what no node of this store has written. Only somebody who knows whose it is can
+/// What to do about a topic that holds what no node of this store has written, or what can't be read. Only somebody who knows whose it is can
 /// say so: it is lost.
 pub(super) const LOST: &str = "name the topic of this store; if what is in this one is nobody's, stop all nodes, and start \
                                one of them once with --adopt-store: it empties the topic and goes on from what has landed \
                                in the store, and what had not landed is lost";
 
-/// The topic, and whether it was emptied because its log is lost.
+/// The topic, once it answers. `is_lost`: somebody has said that what is in it may go, and so it may be no log at all.
 pub(super) async fn open(
     topic: &Topic,
-    bound: Option<LogState>,
     is_lost: bool,
-    landed: (&Store, &Option<Arc<SqliteStore>>),
-    around: &Surroundings<'_>,
-) -> Result<(Arc<KafkaTopic>, bool), Ending> {
-    let log = KafkaTopic::new(topic.clone(), Arc::clone(around.clock));
-    loop {
-        let mut connected = connect(&log, landed, around).await?;
-        let is_foreign = |connected: &Connected| match (bound, connected.found()) {
-            (Some(bound), Some((there, _))) => there != bound.identity,
-            _ => false,
-        };
-        if !is_lost || !is_foreign(&connected) {
-            return Ok((log, false));
-        }
-        match connected.empty().await {
-            Ok(()) => return Ok((log, true)),
-            Err(error) => wait_or_end(error, around).await?,
-        }
-    }
-}
-
-async fn connect(
-    log: &KafkaTopic,
     (store, copy): (&Store, &Option<Arc<SqliteStore>>),
     around: &Surroundings<'_>,
-) -> Result<Connected, Ending> {
+) -> Result<Arc<KafkaTopic>, Ending> {
+    let log = KafkaTopic::new(topic.clone(), Arc::clone(around.clock));
     loop {
         match log.connect().await {
-            Ok(connected) => return Ok(connected),
+            Ok(_) => return Ok(log),
+            Err(OpenError::NotALog { .. }) if is_lost => return Ok(log),
             Err(error) => {
                 if matches!(error, OpenError::Away { .. }) {
                     around.log_is_away(store, copy).await;
@@ -58,6 +35,14 @@ async fn connect(
             }
         }
     }
+}
+
+/// Forgets all that is in the topic, which somebody has said.
+pub(super) async fn empty(log: &KafkaTopic, around: &Surroundings<'_>) -> Result<(), Ending> {
+    while let Err(error) = log.empty().await {
+        wait_or_end(error, around).await?;
+    }
+    Ok(())
 }
 
 async fn wait_or_end(error: OpenError, around: &Surroundings<'_>) -> Result<(), Ending> {

@@ -112,6 +112,7 @@ const WORDS: &[(Kind, &str, &str)] = &[
     (Counter, "thuban_logs_lost_total", "Times that this node could read the log no further and asked for its next life."),
     (Counter, "thuban_log_lives_begun_total", "Lives of the log that this node has begun."),
     (Counter, "thuban_log_outlived_frames_total", "Frames of an earlier life of the log that were passed over."),
+    (Counter, "thuban_foreign_records_total", "Records in the topic of the log that no node has written, passed over."),
     (Counter, "thuban_journal_lost_frames_total", "Frames whose decisions are not in the decision journal."),
     (Counter, "thuban_journal_failures_total", "Times that the decision journal could not be written."),
     (Gauge, "thuban_snapshot_rows", "Rows in this node's newest copy of what has landed."),

@@ -115,6 +115,11 @@ fn rows_and_log_are_a_pair_or_it_is_said_why_not() {
         ("its end is lost", at(3, 7), found(0, 6, one(3)), Pair::Lost),
         ("another log", at(3, 7), found(0, 9, Some(((OTHER, 3), (OTHER, 3)))), Pair::Foreign(OTHER)),
         ("another one behind it", at(3, 7), found(0, 9, Some(((LOG, 3), (OTHER, 3)))), Pair::Foreign(OTHER)),
+        ("emptied, and a stranger was faster", at(4, 9), found(9, 12, None), Pair::Whole),
+        ("made anew for the next life, and a stranger was faster", at(4, 0), found(0, 2, None), Pair::Whole),
+        ("a stranger's", at(3, 7), found(0, 9, None), Pair::Strange(9)),
+        ("a stranger's, and shorter", at(3, 7), found(2, 5, None), Pair::Strange(3)),
+        ("a stranger's, and nothing has landed", Position::ZERO, found(0, 9, None), Pair::Strange(9)),
         ("an old copy of the rows", at(3, 7), found(0, 9, one(4)), Pair::Later((LOG, 4))),
     ];
     for (case, stored, found, wanted) in table {
