@@ -41,7 +41,14 @@ pub(super) struct Segments {
     all: VecDeque<(u64, u64)>,
     open: Option<File>,
     /// Held as long as this is.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Segments {
+    /// Closing the file would not be enough: a process that is being started holds a copy of it for a moment.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Segments {
@@ -61,7 +68,7 @@ impl Segments {
         for number in numbers(folder).map_err(unmade)? {
             all.push_back((number, path(folder, number).metadata().map_err(unmade)?.len()));
         }
-        Ok(Self { config: config.clone(), all, open: None, _lock: lock })
+        Ok(Self { config: config.clone(), all, open: None, lock })
     }
 
     /// Writes whole records. After an error none of them is there, and the next go into another segment.
