@@ -17,6 +17,9 @@ use super::Registry;
 
 /// How long other nodes have for an answer; all are asked at once.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
+/// How long a node that starts waits for somebody to say whether it is believed, and between two questions.
+const BELIEVED_WITHIN: Duration = Duration::from_secs(3);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// What a name that nobody has is shown as, at most.
 const NAME_SHOWN_MAX: usize = 64;
 
@@ -120,17 +123,27 @@ impl Registry {
     }
 
     /// Whether the members that live do not believe this node, and none does: it is with them in the log, and they can tell
-    /// it nothing. Why, in words.
+    /// it nothing. Why, in words. It takes until one has answered either way, or for [`BELIEVED_WITHIN`].
     pub async fn disbelieved(&self) -> Option<String> {
-        let status = self.status();
-        let ask = |node| self.ask(move |peers| async move { peers.ask(node).await });
-        let answers = join_all(others(&status).map(|other| ask(other.node))).await;
-        let is_believed = answers.iter().any(Result::is_ok);
-        let refusal = answers.into_iter().find_map(|answer| match answer {
-            Err(PeerError::Refused(why)) => Some(why),
-            _ => None,
-        });
-        refusal.filter(|_| !is_believed)
+        self.inner.peers.as_ref()?;
+        let end = self.inner.clock.mono_ms() + BELIEVED_WITHIN.as_millis() as u64;
+        loop {
+            let status = self.status();
+            let is_member = status.members.iter().any(|member| member.node == status.node);
+            let ask = |node| self.ask(move |peers| async move { peers.ask(node).await });
+            let answers = join_all(others(&status).map(|other| ask(other.node))).await;
+            if answers.iter().any(Result::is_ok) || (is_member && answers.is_empty()) {
+                return None;
+            }
+            let refusal = answers.into_iter().find_map(|answer| match answer {
+                Err(PeerError::Refused(why)) => Some(why),
+                _ => None,
+            });
+            if refusal.is_some() || self.inner.clock.mono_ms() >= end {
+                return refusal;
+            }
+            self.inner.clock.sleep(ASK_AGAIN).await;
+        }
     }
 
     /// Asks a node, by its name or incarnation, to take nothing new and to send its clients elsewhere.

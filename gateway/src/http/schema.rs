@@ -23,7 +23,7 @@ pub(super) use answers::{
 };
 pub(super) use parameters::{
     Acknowledged, AtOnce, DiscoverLimit, Generation, IfMatch, InInstance, InNamespace, InNode, InService, NamedPort,
-    OfService, OfServices, Paging, Prefix, Resuming, Selection, Waiting,
+    OfService, OfServices, Paging, PagingByCount, Prefix, Resuming, Selection, Waiting,
 };
 pub(super) use refusals::{NotModified, OpenRefusals, ReadRefusals, Unready, WriteRefusals};
 pub(super) use requests::{

@@ -228,7 +228,7 @@ pub(super) async fn delete_service(State(app): State<App>, request: Request<Body
 /// The other nodes are asked, and have 500 ms to answer.
 #[utoipa::path(
     get, path = "/v1/namespaces/{ns}/services/{service}/subscribers", operation_id = "list_subscribers",
-    tag = "services", params(InService, schema::Paging, schema::AtOnce),
+    tag = "services", params(InService, schema::PagingByCount, schema::AtOnce),
     responses((status = 200, description = "A page", body = schema::Subscribers), schema::NotModified, ReadRefusals)
 )]
 pub(super) async fn list_subscribers(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {

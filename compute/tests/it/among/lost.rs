@@ -328,19 +328,19 @@ async fn who_is_refused_by_those_who_live_begins_no_life() {
 #[tokio::test]
 async fn who_is_believed_by_nobody_knows_it() {
     let (mut company, [a, b, c]) = Company::three().await;
-    assert_eq!(a.registry().disbelieved().await, None);
+    assert_eq!(company.world.drive(a.registry().disbelieved()).await, None);
     company.network.distrust("d");
     let d = company.join("d").await;
-    let why = d.registry().disbelieved().await.expect("all refuse it");
+    let why = company.world.drive(d.registry().disbelieved()).await.expect("all refuse it");
     assert!(why.contains("does not believe"), "{why}");
-    assert_eq!(b.registry().disbelieved().await, None, "others are not asked by it alone");
+    assert_eq!(company.world.drive(b.registry().disbelieved()).await, None, "others are not asked by it alone");
     company.network.mend();
-    assert_eq!(d.registry().disbelieved().await, None);
+    assert_eq!(company.world.drive(d.registry().disbelieved()).await, None);
     for seat in [a, b, c] {
         company.kill(seat).await;
     }
     company.network.distrust("d");
-    assert_eq!(d.registry().disbelieved().await, None, "nobody is there: it is alone");
+    assert_eq!(company.world.drive(d.registry().disbelieved()).await, None, "nobody is there: it is alone");
 }
 
 /// Neither hears the other, and both begin: the store lets one through.

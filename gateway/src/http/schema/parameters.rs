@@ -125,6 +125,11 @@ fn min_revision() -> Described {
     revision("min_revision", "Wait, at most 5 s, until this node has applied it; then 503 behind")
 }
 
+fn page_limit() -> Described {
+    let shape = json!({ "type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT });
+    Described::query("limit", "Items of a page", shape)
+}
+
 groups! {
     InNamespace = [ns()];
     InService = [ns(), service()];
@@ -160,15 +165,20 @@ groups! {
     /// Of a read that can only be conditional.
     AtOnce = [min_revision(), if_none_match()];
     Paging = [
-        Described::query(
-            "limit",
-            "Items of a page",
-            json!({ "type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT }),
-        ),
+        page_limit(),
         Described::query(
             "cursor",
             "next_cursor of the page before",
             json!({ "type": "string", "minLength": 1, "maxLength": NAME_BYTES_MAX }),
+        ),
+    ];
+    /// Of a list whose items have no name of their own.
+    PagingByCount = [
+        page_limit(),
+        Described::query(
+            "cursor",
+            "next_cursor of the page before",
+            json!({ "type": "string", "pattern": "^[0-9]{1,18}$" }),
         ),
     ];
     Prefix = [Described::query(
