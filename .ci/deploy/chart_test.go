@@ -44,7 +44,7 @@ var ways = map[string]values{
 		"tlsSecret": "thuban-tls", "insecure": true, "ipFamily": "IPv6", "drainTimeoutMs": 30001, "preStopSeconds": 15,
 	}),
 	"one of each choice": said(values{
-		"insecure": true, "replicas": 1, "networkPolicy": values{"enabled": false}, "priorityClassName": "system",
+		"insecure": true, "replicas": 1, "copySize": "512Mi", "networkPolicy": values{"enabled": false}, "priorityClassName": "system",
 		"podAnnotations": values{"prometheus.io/scrape": "true"}, "podLabels": values{"team": "platform"},
 		"nodeSelector": values{"disk": "any"}, "tolerations": []any{values{"operator": "Exists"}},
 		"imagePullSecrets": []any{values{"name": "pull"}}, "extraArgs": []any{"--connections-max=4096"},

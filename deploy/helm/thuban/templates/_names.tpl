@@ -26,7 +26,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ if eq .Values.ipFamily "IPv6" }}[$(POD_IP)]{{ else }}$(POD_IP){{ end }}
 {{- end }}
 
-{{/* preStop, the drain of the doors, 10 s for what is to land, 2 s for threads, and 3 s of room; seconds. */}}
+{{/* preStop, the drain of the doors, 10 s for what is to land, 5 s to close store and log, 2 s for threads, and 3 s of room; seconds. */}}
 {{- define "thuban.grace" -}}
-{{ add .Values.preStopSeconds (div (add .Values.drainTimeoutMs 999) 1000) 15 }}
+{{ add .Values.preStopSeconds (div (add .Values.drainTimeoutMs 999) 1000) 20 }}
 {{- end }}
