@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use compute::Registry;
 use compute::port::{Chance, Clock};
+use gateway::listen::BindError;
 use gateway::peer::GrpcPeers;
 use gateway::peer::gossip::{self, About, Gossip};
 use tokio_util::task::AbortOnDropHandle;
@@ -37,10 +38,18 @@ fn advertised(cluster: Option<&Cluster>, bound: SocketAddr) -> String {
     }
 }
 
+/// Opens the socket for gossip, if the node is one of a cluster.
+pub(crate) async fn bind(config: &Config) -> Result<Option<gossip::Bound>, BindError> {
+    let Some(cluster) = &config.cluster else { return Ok(None) };
+    let bound = Gossip::bind(cluster.gossip).await?;
+    tracing::info!(door = Gossip::NAMED.door, address = %bound.local_addr(), "listening");
+    Ok(Some(bound))
+}
+
 /// Gossips until it is dropped.
 pub(crate) async fn gossip(
     config: &Config,
-    doors: &Doors,
+    (doors, bound): (&Doors, gossip::Bound),
     (registry, peers): (Registry, Arc<GrpcPeers>),
     (clock, chance): (Arc<dyn Clock>, &dyn Chance),
 ) -> Result<Option<AbortOnDropHandle<()>>, Ending> {
@@ -52,11 +61,11 @@ pub(crate) async fn gossip(
         move |registry: &Registry| about(registry, [peer.clone(), http.clone(), grpc.clone()])
     };
     let secret = cluster.peers.secret.clone();
-    let mut said = gossip::Config::new(cluster.gossip, cluster.join.clone(), registry.status().log, secret);
+    let mut said = gossip::Config::new(cluster.join.clone(), registry.status().log, secret);
     let host = cluster.advertise.as_ref().and_then(|host| host.parse::<IpAddr>().ok());
     said.advertise = host.map(|host| SocketAddr::new(host, 0));
-    let gossip = Gossip::start(said, &say(&registry), chance, move |others| peers.hear(others)).await?;
-    tracing::info!(door = Gossip::NAMED.door, address = %gossip.local_addr(), "listening");
+    let around = (Arc::clone(&clock), chance);
+    let gossip = Gossip::start(bound, said, &say(&registry), around, move |others| peers.hear(others)).await?;
     Ok(Some(AbortOnDropHandle::new(tokio::spawn(async move {
         loop {
             clock.sleep(TELL).await;

@@ -87,6 +87,7 @@ async fn live(mut config: Config, settings: &Settings) -> Result<(), Ending> {
     }
     let stage = Stage::new(Arc::clone(&clock), "opening the doors");
     let doors = Doors::bind(&config, &clock, &stage).await?;
+    let gossip = company::bind(&config).await?;
     let peers = config.cluster.as_ref().map(|cluster| GrpcPeers::new(cluster.peers.clone(), Arc::clone(&clock)));
     company::advertise(&mut config, &doors);
     let ports = Ports { config, clock, chance, admission, recorder };
@@ -104,10 +105,10 @@ async fn live(mut config: Config, settings: &Settings) -> Result<(), Ending> {
         return Ok(());
     };
     let grpc = ports.open(&doors, &node);
-    let _gossip = match peers {
-        Some(peers) => {
+    let _gossip = match gossip.zip(peers) {
+        Some((bound, peers)) => {
             let around = (Arc::clone(&ports.clock), ports.chance.as_ref());
-            company::gossip(&ports.config, &doors, (node.registry(), peers), around).await?
+            company::gossip(&ports.config, (&doors, bound), (node.registry(), peers), around).await?
         }
         None => None,
     };

@@ -12,7 +12,7 @@ use std::time::Duration;
 use chitchat::{ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState};
 use compute::model::limits::{NODE_NAME_BYTES_MAX, PEER_BYTES_MAX};
 use compute::model::{LogIdentity, NodeIncarnation};
-use compute::port::Chance;
+use compute::port::{Chance, Clock};
 use tokio::net::UdpSocket;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -35,8 +35,6 @@ const SAMPLES: usize = 100;
 /// What a node's gossip may be told.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The socket; port 0 becomes a port.
-    pub listen: SocketAddr,
     /// Where others reach it, if that is another address; port 0: the socket's own.
     pub advertise: Option<SocketAddr>,
     /// Where to begin: HOST:PORT of some nodes, found again by name each minute.
@@ -49,9 +47,9 @@ pub struct Config {
 }
 
 impl Config {
-    pub fn new(listen: SocketAddr, seeds: Vec<String>, cluster: LogIdentity, secret: Secret) -> Self {
+    pub fn new(seeds: Vec<String>, cluster: LogIdentity, secret: Secret) -> Self {
         let (interval, forget_after) = (INTERVAL_DEFAULT, FORGET_AFTER_DEFAULT);
-        Self { listen, advertise: None, seeds, cluster, secret, interval, forget_after }
+        Self { advertise: None, seeds, cluster, secret, interval, forget_after }
     }
 }
 
@@ -111,10 +109,22 @@ impl About {
     }
 }
 
+/// A bound socket on which nobody gossips yet.
+pub struct Bound {
+    socket: UdpSocket,
+    local: SocketAddr,
+}
+
+impl Bound {
+    /// Where the socket really is.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+}
+
 /// A running gossip; dropping it ends it.
 pub struct Gossip {
     handle: ChitchatHandle,
-    local: SocketAddr,
     _listening: AbortOnDropHandle<()>,
 }
 
@@ -122,22 +132,29 @@ impl Gossip {
     /// The name and the option of its socket.
     pub const NAMED: Named = Named { door: "gossip", option: "--gossip" };
 
-    /// Opens the socket and begins. `told` hears what is known of the other live nodes, each time it changes.
+    /// Opens the socket; port 0 becomes a port.
+    pub async fn bind(addr: SocketAddr) -> Result<Bound, BindError> {
+        let refused = |source| BindError::Address { named: Self::NAMED, addr, source };
+        let socket = UdpSocket::bind(addr).await.map_err(refused)?;
+        let local = socket.local_addr().map_err(refused)?;
+        Ok(Bound { socket, local })
+    }
+
+    /// Begins. `told` hears what is known of the other live nodes, each time it changes.
     pub async fn start(
+        Bound { socket, local }: Bound,
         config: Config,
         about: &About,
-        chance: &dyn Chance,
+        (clock, chance): (Arc<dyn Clock>, &dyn Chance),
         told: impl Fn(&[About]) + Send + 'static,
     ) -> Result<Self, BindError> {
-        let refused = |source| BindError::Address { named: Self::NAMED, addr: config.listen, source };
-        let socket = UdpSocket::bind(config.listen).await.map_err(refused)?;
-        let local = socket.local_addr().map_err(refused)?;
+        let refused = |source| BindError::Address { named: Self::NAMED, addr: local, source };
         let reached = match config.advertise {
             Some(addr) if addr.port() > 0 => addr,
             Some(addr) => SocketAddr::new(addr.ip(), local.port()),
             None => local,
         };
-        let sealed = Sealed::new(socket, &config.secret);
+        let sealed = Sealed::new(socket, &config.secret, clock);
         // Each life of a process is a node of its own to chitchat; an incarnation may change within one.
         let id = ChitchatId::new(format!("{:016x}", chance.number()), 0, reached);
         let chitchat = chitchat_config(&config, id.clone(), local);
@@ -145,12 +162,7 @@ impl Gossip {
         let handle = handle.map_err(|error| refused(std::io::Error::other(error.to_string())))?;
         let live = handle.with_chitchat(|chitchat| chitchat.live_nodes_watcher()).await;
         let listening = tokio::spawn(listen(live, id, told));
-        Ok(Self { handle, local, _listening: AbortOnDropHandle::new(listening) })
-    }
-
-    /// Where the socket really is.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local
+        Ok(Self { handle, _listening: AbortOnDropHandle::new(listening) })
     }
 
     /// Says something new of this node.

@@ -5,10 +5,11 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::process::Command;
 
 use crate::caller::{Answer, Caller, instance};
-use crate::process::{Home, within};
+use crate::process::{Ended, Home, within};
 
 /// Nobody listens there.
 const NOWHERE: [&str; 4] = ["--log", "kafka://127.0.0.1:9/thuban", "--store", "mysql://u:p@127.0.0.1:9/thuban"];
@@ -34,11 +35,15 @@ async fn with_copy() -> Home {
 }
 
 fn serve(home: &Home, serve_stale: bool) -> Command {
+    serve_at(home, serve_stale, [SocketAddr::from(([127, 0, 0, 1], 0)); 2])
+}
+
+fn serve_at(home: &Home, serve_stale: bool, [peer, gossip]: [SocketAddr; 2]) -> Command {
     let secret = home.path().join("secret");
     std::fs::write(&secret, "a secret of more than sixteen bytes").expect("written");
     let mut command = home.serve();
     command.args(NOWHERE).arg("--cluster-secret-file").arg(secret);
-    command.args(["--peer", "127.0.0.1:0", "--gossip", "127.0.0.1:0"]).stderr(Stdio::piped());
+    command.args(["--peer", &peer.to_string(), "--gossip", &gossip.to_string()]).stderr(Stdio::piped());
     command.env("THUBAN_SERVE_STALE", serve_stale.to_string());
     command
 }
@@ -82,4 +87,19 @@ async fn a_node_that_may_answers_from_its_copy_while_the_log_is_away() {
 async fn a_node_that_may_not_waits_for_its_log() {
     let answer = answered(&with_copy().await, false).await;
     assert_eq!((answer.status.as_u16(), answer.body["code"].as_str()), (503, Some("not_ready")));
+}
+
+/// Before anything is opened that others share, and long before it says that it is ready.
+#[tokio::test]
+async fn a_port_of_the_cluster_in_use_names_door_and_option() {
+    let held = (TcpListener::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let (calls, gossip) = (held.0.local_addr().unwrap(), held.1.local_addr().unwrap());
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    for (door, taken, at) in [("peer", calls, [calls, free]), ("gossip", gossip, [free, gossip])] {
+        let home = Home::new();
+        let mut command = serve_at(&home, false, at);
+        let ended = Ended::of(within("a start that fails", command.output()).await.expect("the program runs"));
+        let ended = ended.with(3, &[&format!("the {door} door can't listen on {taken}"), &format!("--{door}")]);
+        assert_eq!(ended.out, "", "it said that it was ready");
+    }
 }

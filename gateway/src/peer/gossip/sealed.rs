@@ -1,17 +1,18 @@
 //! Datagrams that carry a tag of the cluster secret. Chitchat believes what it reads, so it must read nothing else.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chitchat::transport::{Socket, Transport};
 use chitchat::{ChitchatMessage, Deserializable, Serializable};
+use compute::port::Clock;
 use hmac::Mac;
 use tokio::net::UdpSocket;
 
 use super::Secret;
+use crate::peer::refused::Refused;
 use crate::peer::secret::Key;
 
 /// Largest datagram of UDP over IPv4.
@@ -19,18 +20,17 @@ const DATAGRAM_BYTES_MAX: usize = 65_507;
 const TAG_BYTES: usize = 32;
 /// After an error of the socket, which as a rule means that the kernel is out of memory.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
-/// The first datagram without the secret is logged, and of the rest one in so many.
-const REFUSALS_PER_LINE: u64 = 10_000;
 
 /// Gives out its one socket.
 pub(super) struct Sealed {
     socket: Mutex<Option<UdpSocket>>,
     key: Key,
+    clock: Arc<dyn Clock>,
 }
 
 impl Sealed {
-    pub(super) fn new(socket: UdpSocket, secret: &Secret) -> Self {
-        Self { socket: Mutex::new(Some(socket)), key: secret.key("thuban gossip v1") }
+    pub(super) fn new(socket: UdpSocket, secret: &Secret, clock: Arc<dyn Clock>) -> Self {
+        Self { socket: Mutex::new(Some(socket)), key: secret.key("thuban gossip v1"), clock }
     }
 }
 
@@ -40,17 +40,18 @@ impl Transport for Sealed {
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let socket = socket.ok_or_else(|| anyhow::anyhow!("the socket is open already"))?;
         let received = vec![0; DATAGRAM_BYTES_MAX + 1].into_boxed_slice();
-        let refused = Arc::new(AtomicU64::new(0));
-        Ok(Box::new(SealedSocket { socket, key: self.key.clone(), sent: Vec::new(), received, refused }))
+        let (key, clock, refused) = (self.key.clone(), Arc::clone(&self.clock), Refused::default());
+        Ok(Box::new(SealedSocket { socket, key, clock, sent: Vec::new(), received, refused }))
     }
 }
 
 struct SealedSocket {
     socket: UdpSocket,
     key: Key,
+    clock: Arc<dyn Clock>,
     sent: Vec<u8>,
     received: Box<[u8]>,
-    refused: Arc<AtomicU64>,
+    refused: Refused,
 }
 
 #[async_trait]
@@ -89,9 +90,8 @@ impl Socket for SealedSocket {
 impl SealedSocket {
     fn refuse(&self, from: SocketAddr) {
         metrics::counter!("thuban_gossip_refused_total").increment(1);
-        let count = self.refused.fetch_add(1, Relaxed);
-        if count.is_multiple_of(REFUSALS_PER_LINE) {
-            tracing::warn!(%from, count = count + 1, "gossip without the cluster secret was dropped");
+        if let Some(count) = self.refused.note(self.clock.mono_ms()) {
+            tracing::warn!(%from, count, "gossip without the cluster secret was dropped");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use compute::model::{LogIdentity, NodeIncarnation};
+use compute::port::clock::SystemClock;
 use compute::testing::SeededChance;
 use tokio::net::UdpSocket;
 
@@ -17,14 +18,14 @@ const CLUSTER: LogIdentity = LogIdentity([7; 16]);
 
 struct Node {
     gossip: Gossip,
+    addr: SocketAddr,
     about: About,
     heard: Arc<Mutex<Vec<About>>>,
 }
 
 fn config(seeds: &[SocketAddr], secret: &str) -> Config {
     let seeds = seeds.iter().map(SocketAddr::to_string).collect();
-    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = Config::new(loopback, seeds, CLUSTER, Secret::new(secret).unwrap());
+    let config = Config::new(seeds, CLUSTER, Secret::new(secret).unwrap());
     Config { interval: Duration::from_millis(20), ..config }
 }
 
@@ -44,12 +45,15 @@ impl Node {
             let heard = Arc::clone(&heard);
             move |all: &[About]| *heard.lock().unwrap() = all.to_vec()
         };
-        let gossip = Gossip::start(config, &about, SeededChance::new(n).as_ref(), told).await.unwrap();
-        Self { gossip, about, heard }
+        let bound = Gossip::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let addr = bound.local_addr();
+        let (clock, chance) = (SystemClock::new(), SeededChance::new(n));
+        let gossip = Gossip::start(bound, config, &about, (clock, chance.as_ref()), told).await.unwrap();
+        Self { gossip, addr, about, heard }
     }
 
     fn addr(&self) -> SocketAddr {
-        self.gossip.local_addr()
+        self.addr
     }
 
     async fn hears(&self, wanted: &[&About]) {
@@ -121,9 +125,7 @@ async fn what_no_node_says_is_left_out() {
 #[tokio::test]
 async fn a_port_in_use_is_said_to_be() {
     let one = Node::start(1, config(&[], SECRET)).await;
-    let taken = Config { listen: one.addr(), ..config(&[], SECRET) };
-    let refused = Gossip::start(taken, &one.about, SeededChance::new(2).as_ref(), |_| {}).await;
-    let Err(error) = refused else { panic!("two sockets at {}", one.addr()) };
+    let Err(error) = Gossip::bind(one.addr()).await else { panic!("two sockets at {}", one.addr()) };
     assert!(error.is_in_use(), "{error}");
     assert!(error.to_string().contains("--gossip"), "{error}");
 }
