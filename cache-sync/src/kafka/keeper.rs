@@ -43,14 +43,16 @@ pub(super) struct Keeper {
     reads: SyncSender<Read>,
     clock: Arc<dyn Clock>,
     checked_ms: u64,
-    /// Offset and checksum of the frame that was last when an old one was last looked at.
-    before: Option<(u64, u64)>,
+    /// Offset and checksum of the last frame that is known to be of the log that was opened.
+    proven: Option<(u64, u64)>,
     /// A frame that is being looked at: what it was, and what will say what it is.
     check: Option<Check>,
 }
 
 struct Check {
     was: (u64, u64),
+    /// What was shown last when it was asked for: of the same log, if that frame is what it was.
+    last: (u64, u64),
     is: oneshot::Receiver<Result<Vec<Entry>, LogReadError>>,
 }
 
@@ -69,9 +71,9 @@ impl Keeper {
         let (admin, stop) = (Arc::clone(admin), Arc::clone(stop));
         let config = config.clone();
         let (clock, checked_ms) = (Arc::clone(clock), clock.mono_ms());
-        let (wrong_since, before, check) = (None, None, None);
+        let (wrong_since, proven, check) = (None, None, None);
         (
-            Self { config, shown, writer, admin, stop, asked, wrong_since, reads, clock, checked_ms, before, check },
+            Self { config, shown, writer, admin, stop, asked, wrong_since, reads, clock, checked_ms, proven, check },
             sender,
         )
     }
@@ -98,31 +100,38 @@ impl Keeper {
 
     /// Looks whether the frame that was last a while ago is still the one that it was.
     fn check(&mut self) {
-        if let Some(check) = &mut self.check {
+        if let Some(mut check) = self.check.take() {
             match check.is.try_recv() {
-                Err(oneshot::error::TryRecvError::Empty) => return,
+                Err(oneshot::error::TryRecvError::Empty) => {
+                    self.check = Some(check);
+                    return;
+                }
                 Ok(Ok(entries)) if entries.first().is_some_and(|entry| entry.checksum != check.was.1) => {
                     let why = format!("the frame at {} is another than it was: the log was made anew", check.was.0);
                     self.shown.set_unusable(why);
                 }
                 Ok(Err(LogReadError::Unusable(why))) => self.shown.set_unusable(why),
-                // It is the same, or trimmed, or nobody knows now.
-                _ => {}
+                Ok(Ok(_) | Err(LogReadError::Trimmed { .. })) => self.proven = Some(check.last),
+                // Nobody knows now. What came meanwhile is not believed for that: the same is looked at again.
+                Ok(Err(LogReadError::Away(_))) | Err(oneshot::error::TryRecvError::Closed) => {}
             }
-            self.check = None;
         }
         let now_ms = self.clock.mono_ms();
         if now_ms.saturating_sub(self.checked_ms) < CHECK_MS {
             return;
         }
         self.checked_ms = now_ms;
-        let last = self.shown.last();
-        if let Some(was) = std::mem::replace(&mut self.before, last).filter(|was| was.0 > self.shown.trimmed()) {
-            let (reply, is) = oneshot::channel();
-            // When too many wait there, it is looked at next time.
-            if self.reads.try_send(Read { after: was.0 - 1, max: 1, is_check: true, reply }).is_ok() {
-                self.check = Some(Check { was, is });
-            }
+        // The follower may go over from one topic to the other between two looks, even before the first one; then the
+        // last frame is the other's, and only one from before tells.
+        let (Some(was), Some(last)) = (self.proven.or_else(|| self.shown.first()), self.shown.last()) else { return };
+        if was.0 <= self.shown.trimmed() {
+            self.proven = Some(last);
+            return;
+        }
+        let (reply, is) = oneshot::channel();
+        // When too many wait there, it is looked at next time.
+        if self.reads.try_send(Read { after: was.0 - 1, max: 1, is_check: true, reply }).is_ok() {
+            self.check = Some(Check { was, last, is });
         }
     }
 

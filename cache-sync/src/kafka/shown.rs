@@ -43,6 +43,8 @@ pub(super) enum Trouble {
 #[derive(Default)]
 struct Recent {
     tail: Tail,
+    /// Offset and checksum of the first frame that was shown.
+    first: Option<(u64, u64)>,
     /// Offset and checksum of own appends.
     acknowledged: BTreeMap<u64, u64>,
 }
@@ -185,6 +187,11 @@ impl Shown {
         self.recent().tail.at(seen).map(|entry| (seen, entry.checksum))
     }
 
+    /// The first frame that was shown: whoever looks seldom still knows from it what this log was when it was opened.
+    pub(super) fn first(&self) -> Option<(u64, u64)> {
+        self.recent().first
+    }
+
     /// Shows frames that follow the last one.
     pub(super) fn push(&self, entries: Vec<(Entry, usize)>) -> Result<(), String> {
         let Some((last, _)) = entries.last() else { return Ok(()) };
@@ -196,6 +203,7 @@ impl Shown {
                 if let Some(acknowledged) = recent.acknowledged.remove(&offset) {
                     same(offset, entry.checksum, acknowledged)?;
                 }
+                recent.first.get_or_insert((offset, entry.checksum));
                 recent.tail.push(entry, bytes, self.tail_bytes_max);
             }
         }

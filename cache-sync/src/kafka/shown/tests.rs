@@ -59,6 +59,18 @@ fn an_append_that_is_not_where_it_should_be_is_told() {
     assert!(shown.acknowledge(11, 1, 10).unwrap_err().contains("appended was"));
 }
 
+/// By it a topic that was made anew is known, however soon the follower went over to it.
+#[test]
+fn what_was_shown_first_is_kept() {
+    let shown = Shown::new(LOG, 1, (0, 10), 100);
+    assert_eq!((shown.first(), shown.last()), (None, None));
+    shown.push(vec![entry(10), entry(11)]).unwrap();
+    shown.push((12..40).map(entry).collect()).unwrap();
+    assert_eq!((shown.first(), shown.last()), (Some((10, 100)), Some((39, 390))));
+    shown.restart_behind(50);
+    assert_eq!((shown.first(), shown.last()), (Some((10, 100)), None));
+}
+
 #[test]
 fn the_first_trouble_stands() {
     let shown = Shown::new(LOG, 1, (0, 0), 1_000);
