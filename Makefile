@@ -4,7 +4,7 @@ SHELL := bash
 CARGO_TARGET_DIR ?= target
 BINARY := $(CARGO_TARGET_DIR)/release/thuban
 
-.PHONY: help build run test check clients schemathesis prometheus load deploy cluster chaos kafka-tls fmt lint deny doc bench bench-full bench-cluster fuzz-full crash-full ci
+.PHONY: help build run test check clients schemathesis prometheus load deploy cluster chaos kafka-tls fmt lint deny doc bench bench-full bench-cluster compare fuzz-full crash-full ci
 
 help:
 	@echo 'make build          $(BINARY), everything included'
@@ -14,6 +14,7 @@ help:
 	@echo 'make check          formatting, clippy, each crate alone, dependencies, docs'
 	@echo 'make ci             what CI runs: check, test and the release build'
 	@echo 'make bench          the benchmark and its table; bench-full: the long one; bench-cluster: of three nodes'
+	@echo 'make compare        Thuban beside etcd and ZooKeeper: a table, and $(CARGO_TARGET_DIR)/compare.html'
 	@echo 'make clients        the example clients in every language; schemathesis, prometheus, load: one suite each'
 	@echo 'make deploy         what is in deploy/: Dockerfile, Compose, Helm chart, systemd, proxies, alerts, board'
 	@echo 'make fmt            format; lint, deny, doc: one check each'
@@ -54,6 +55,11 @@ bench: build
 bench-cluster: build
 	@.ci/install kafka mariadb haproxy
 	cargo run --release --package loadtest -- cluster $(ARGS)
+
+compare: build
+	@.ci/install etcd zookeeper
+	cargo run --release --package loadtest -- compare --with etcd,zookeeper \
+	  --json $(CARGO_TARGET_DIR)/compare.json --html $(CARGO_TARGET_DIR)/compare.html $(ARGS)
 
 bench-full: build
 	cargo run --release --package loadtest -- bench --full $(ARGS)

@@ -17,6 +17,13 @@ pub struct Answer<'a> {
     pub body: &'a [u8],
 }
 
+impl Answer<'_> {
+    /// The body for people, not too long.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.body).chars().take(500).collect()
+    }
+}
+
 impl Connection {
     pub async fn open(address: &str) -> Result<Self> {
         let stream = TcpStream::connect(address).await.with_context(|| format!("connect to {address}"))?;
@@ -36,7 +43,13 @@ impl Connection {
             }
         };
         let status = std::str::from_utf8(self.buffer.get(9..12).unwrap_or_default())?.parse()?;
-        let length = content_length(&self.buffer[..head]).unwrap_or(0);
+        let length = match header(&self.buffer[..head], "content-length") {
+            Some(length) => length.parse()?,
+            None if header(&self.buffer[..head], "transfer-encoding").is_some() => {
+                bail!("the answer comes in chunks, which this client does not read")
+            }
+            None => 0,
+        };
         while self.buffer.len() < head + length {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 bail!("the server closed the connection inside an answer");
@@ -62,11 +75,10 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 
-fn content_length(head: &[u8]) -> Option<usize> {
+fn header<'a>(head: &'a [u8], wanted: &str) -> Option<&'a str> {
     let text = std::str::from_utf8(head).ok()?;
-    let value = text.lines().find_map(|line| {
+    text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim())
-    })?;
-    value.parse().ok()
+        name.eq_ignore_ascii_case(wanted).then(|| value.trim())
+    })
 }

@@ -9,11 +9,14 @@
 #![allow(clippy::disallowed_methods, reason = "a load generator measures real time")]
 
 pub mod bare;
+pub mod compare;
 pub mod faults;
 pub mod http;
 pub mod machine;
 pub mod measure;
+pub mod peer;
 pub mod process;
 pub mod report;
 pub mod scenario;
 pub mod table;
+pub mod target;

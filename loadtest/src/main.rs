@@ -7,13 +7,18 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use loadtest::bare::{self, Recorded};
+use loadtest::compare;
 use loadtest::faults::dice::Dice;
 use loadtest::faults::{self, catalog, cluster};
 use loadtest::machine::Machine;
 use loadtest::measure::Pace;
+use loadtest::peer::{self, Registry};
 use loadtest::report::{Line, Report};
 use loadtest::scenario::{Plan, Running};
 use loadtest::table;
+
+/// Who has which core.
+const HOW: &str = "server on core 0, load on core 1";
 
 /// Load on a live thuban, and the figures that come of it. Ends with 1 when a gate is not met.
 #[derive(Parser)]
@@ -79,6 +84,8 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         rounds: u32,
     },
+    /// Thuban beside other registries, each by its own protocol, one at a time on the same core.
+    Compare(Compare),
     /// What three nodes over a real Kafka and a real MariaDB do, all on this machine and nothing pinned.
     Cluster(Cluster),
     /// Every fault of a cluster of real processes, with honest clients and an oracle. Ends with 1 when one was not stood.
@@ -114,6 +121,103 @@ struct Setting {
     /// Where the same goes as JSON; `bench` writes bench.json in the target folder without it.
     #[arg(long)]
     json: Option<PathBuf>,
+}
+
+#[derive(Args, Clone)]
+struct Compare {
+    /// The binary under test; without it, the one beside this program.
+    #[arg(long)]
+    thuban: Option<PathBuf>,
+    /// Registries to start beside it, of etcd and zookeeper; .ci/install gets them.
+    #[arg(long, value_delimiter = ',')]
+    with: Vec<Registry>,
+    /// One that runs already; repeatable. Without its process id nothing is known of its CPU time and memory.
+    #[arg(long, value_name = "REGISTRY=HOST:PORT[@PID]")]
+    at: Vec<peer::Running>,
+    /// Where .ci/install has put what --with starts; without it, .tools of the tree that this was built in.
+    #[arg(long)]
+    tools: Option<PathBuf>,
+    /// Clients that register and read, one request at a time each.
+    #[arg(long, default_value_t = 64, value_parser = from_one)]
+    connections: usize,
+    /// Connections that have --window registers under way each, where the protocol can.
+    #[arg(long, default_value_t = 4, value_parser = from_one)]
+    streams: usize,
+    #[arg(long, default_value_t = 512, value_parser = from_one)]
+    window: usize,
+    #[arg(long, default_value_t = 100, value_parser = from_one)]
+    watchers: usize,
+    /// Whose way to all watchers is timed.
+    #[arg(long, default_value_t = 60, value_parser = from_one)]
+    changes: usize,
+    /// Reads right after a register.
+    #[arg(long, default_value_t = 10_000)]
+    own_reads: usize,
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// The best of so many counts.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    repeats: u16,
+    /// Says how long the pauses between changes are.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where the same goes as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Where it goes as a page with plots.
+    #[arg(long)]
+    html: Option<PathBuf>,
+}
+
+fn from_one(text: &str) -> Result<usize, String> {
+    let count = text.parse::<usize>().ok().filter(|count| *count >= 1);
+    count.ok_or_else(|| format!("\"{text}\" is no count; allowed: 1 or more"))
+}
+
+impl Compare {
+    fn plan(&self) -> Result<compare::Plan> {
+        let own = std::env::current_exe()?;
+        let of_each = Plan {
+            thuban: under_test(self.thuban.as_deref(), &own)?,
+            own,
+            running: None,
+            core: 0,
+            warm_up: Duration::from_secs(1),
+            span: Duration::from_secs(self.seconds),
+            repeats: usize::from(self.repeats),
+        };
+        let tools = self.tools.clone().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools"));
+        Ok(compare::Plan {
+            of_each,
+            contestants: peer::contestants(&self.with, &self.at)?,
+            tools,
+            connections: self.connections,
+            streams: self.streams,
+            window: self.window,
+            watchers: self.watchers,
+            changes: self.changes,
+            own_reads: self.own_reads,
+            seed: self.seed,
+        })
+    }
+
+    async fn run(self, machine: Machine) -> Result<ExitCode> {
+        let plan = self.plan()?;
+        pin_self(1)?;
+        let (figures, lines) = compare::compare(&plan).await?;
+        println!("{}", compare::table(&figures));
+        if let Some(path) = &self.html {
+            let page = compare::page(&machine, HOW, &figures, &lines);
+            std::fs::write(path, page).with_context(|| format!("write {}", path.display()))?;
+        }
+        if let Some(path) = &self.json {
+            let all = serde_json::json!({"machine": machine, "how": HOW, "figures": figures, "lines": lines});
+            let text = serde_json::to_string_pretty(&all)?;
+            std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+        }
+        report(Report { machine, how: HOW, lines }, None)
+    }
 }
 
 #[derive(Args, Clone)]
@@ -263,8 +367,7 @@ impl Setting {
     }
 
     fn report(&self, machine: Machine, lines: Vec<Line>, otherwise: Option<&Path>) -> Result<ExitCode> {
-        let how = "server on core 0, load on core 1";
-        report(Report { machine, how, lines }, self.json.as_deref().or(otherwise))
+        report(Report { machine, how: HOW, lines }, self.json.as_deref().or(otherwise))
     }
 }
 
@@ -290,6 +393,7 @@ async fn main() -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Cluster(cluster) => return cluster.run(machine).await,
+        Command::Compare(compare) => return compare.run(machine).await,
         Command::Faults(faults) => return faults.run().await,
         Command::Bench { setting, full, instances, leases } => {
             let lines = bench(&setting, full, instances, leases).await?;

@@ -50,6 +50,13 @@ pub struct Node {
     _directory: Option<tempfile::TempDir>,
 }
 
+impl Node {
+    /// `directory` goes when the server has ended.
+    pub fn new(server: Server, directory: Option<tempfile::TempDir>) -> Self {
+        Self { server, _directory: directory }
+    }
+}
+
 /// A node beside a bare server that answers the same bytes.
 #[derive(Clone, Debug)]
 pub struct Pair {

@@ -25,18 +25,18 @@ pub struct Propagation {
 }
 
 /// Server-sent events, read as they come.
-pub(super) struct Events {
+pub(crate) struct Events {
     stream: TcpStream,
     text: Vec<u8>,
 }
 
-pub(super) struct Event {
-    pub(super) id: String,
-    pub(super) text: Vec<u8>,
+pub(crate) struct Event {
+    pub(crate) id: String,
+    pub(crate) text: Vec<u8>,
 }
 
 impl Events {
-    pub(super) async fn open(address: &str, service: &str) -> Result<Self> {
+    pub(crate) async fn open(address: &str, service: &str) -> Result<Self> {
         let mut stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let path = format!("/v1/namespaces/default/services/{service}/watch");
@@ -45,7 +45,7 @@ impl Events {
     }
 
     /// The next event named `name`. Reads over what frames the chunks of the body: no line of an event looks like it.
-    pub(super) async fn next(&mut self, name: &str) -> Result<Event> {
+    pub(crate) async fn next(&mut self, name: &str) -> Result<Event> {
         loop {
             while let Some(at) = self.text.windows(2).position(|pair| pair == b"\n\n") {
                 let block: Vec<u8> = self.text.drain(..at + 2).collect();
