@@ -4,7 +4,7 @@ SHELL := bash
 CARGO_TARGET_DIR ?= target
 BINARY := $(CARGO_TARGET_DIR)/release/thuban
 
-.PHONY: help build run test check clients schemathesis prometheus load deploy cluster chaos kafka-tls fmt lint deny doc bench bench-full bench-cluster compare fuzz-full crash-full ci
+.PHONY: help build run test check clients schemathesis prometheus load counts deploy cluster chaos kafka-tls fmt lint deny doc bench bench-full bench-cluster compare fuzz-full crash-full ci
 
 help:
 	@echo 'make build          $(BINARY), everything included'
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench          the benchmark and its table; bench-full: the long one; bench-cluster: of three nodes'
 	@echo 'make compare        Thuban beside etcd and ZooKeeper: a table, and $(CARGO_TARGET_DIR)/compare.html'
 	@echo 'make clients        the example clients in every language; schemathesis, prometheus, load: one suite each'
+	@echo 'make counts         instructions of the hot paths against what was recorded (ARGS=--record: record them)'
 	@echo 'make deploy         what is in deploy/: Dockerfile, Compose, Helm chart, systemd, proxies, alerts, board'
 	@echo 'make fmt            format; lint, deny, doc: one check each'
 	@echo 'make chaos          every fault of a cluster, with honest clients and an oracle'
@@ -35,13 +36,16 @@ cluster: build
 	@exec python3 deploy/local/cluster.py --binary $(BINARY) $(ARGS)
 
 test:
-	@.ci/suite rust clients contract prometheus load deploy cluster
+	@.ci/suite rust clients contract prometheus load counts deploy cluster
 
 check:
 	@.ci/suite format lint features deny doc
 
 clients prometheus load deploy lint deny doc:
 	@.ci/suite $@
+
+counts:
+	@COUNTS='$(ARGS)' .ci/suite $@
 
 schemathesis:
 	@.ci/suite contract

@@ -24,6 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("gateway", &["compute", "schemas"]),
     ("gateway/server", &["compute", "schemas", "store", "cache-sync", "gateway"]),
     ("loadtest", &["compute", "schemas", "cache-sync", "gateway"]),
+    ("loadtest/counts", &["compute", "schemas", "gateway"]),
 ];
 
 /// The domain knows no SQL, no log, no protocol and no format.
