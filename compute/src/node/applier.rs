@@ -523,6 +523,10 @@ impl Applier {
             // Of another life of the log.
             return;
         }
+        if position > self.landed {
+            // Whatever the store said to this node, somebody lands.
+            self.store_error = None;
+        }
         self.landed = position;
         self.calls.landed(position);
         self.directory.put_landed(position);

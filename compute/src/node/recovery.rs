@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{LogGeneration, LogIdentity, LogState, NodeIncarnation, Position, Revision, Row, Rows};
+use crate::model::{
+    GENERATIONS_FIRST, LogGeneration, LogIdentity, LogState, NodeIncarnation, Position, Revision, Row, Rows,
+};
 use crate::port::change_log::{Found, LogReadError};
 use crate::port::clock::MonoMs;
 use crate::port::journal::Raised;
@@ -362,7 +364,11 @@ async fn name(parts: &Parts) -> Result<LogIdentity, StartError> {
             Found { lives: None, trimmed, last } if last > trimmed => return Err(strange(last - trimmed)),
             Found { lives: None, .. } => LogIdentity(parts.chance.bytes()),
             // All that ever was in it is still there: the rows are made of it again.
-            Found { trimmed: 0, lives: Some((first, last)), .. } if first.0 == last.0 => last.0,
+            found @ Found { trimmed: 0, lives: Some((first, last)), .. }
+                if first.0 == last.0 && has_beginning(&found) =>
+            {
+                last.0
+            }
             Found { lives: Some((_, (log, _))), .. } => return Err(StartError::Headless { log }),
         };
         match parts.store.lead(identity).await {
@@ -376,6 +382,9 @@ async fn name(parts: &Parts) -> Result<LogIdentity, StartError> {
 fn judge(stored: LogState, found: &Found) -> Result<(), StartError> {
     let landed = stored.watermark;
     match pair(stored.identity, landed, found) {
+        Pair::Whole if landed.generation() == 0 && !has_beginning(found) => {
+            Err(StartError::Headless { log: stored.identity })
+        }
         Pair::Whole => Ok(()),
         Pair::Lost => {
             let last = Position::new(landed.generation(), found.last).unwrap_or_default();
@@ -385,6 +394,12 @@ fn judge(stored: LogState, found: &Found) -> Result<(), StartError> {
         Pair::Later((_, log)) => Err(StartError::Later { log, store: landed.generation() }),
         Pair::Strange(records) => Err(strange(records)),
     }
+}
+
+/// A later life of a log begins with the rows that were before it: without them its frames are a part of the registry,
+/// however many they are.
+fn has_beginning(found: &Found) -> bool {
+    found.lives.is_none_or(|((_, first), _)| GENERATIONS_FIRST.contains(&first))
 }
 
 /// Whoever wrote those wants them: no log is begun among them.

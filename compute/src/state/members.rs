@@ -57,6 +57,11 @@ impl State {
         self.members.get(node).filter(|row| !row.gone)
     }
 
+    /// What a node calls itself, also one that is gone.
+    pub fn name_of(&self, node: NodeIncarnation) -> Option<&str> {
+        self.members.get(node).map(|row| &*row.name)
+    }
+
     /// Whether the log says that this node is gone.
     pub fn is_gone(&self, node: NodeIncarnation) -> bool {
         self.members.get(node).is_some_and(|row| row.gone)

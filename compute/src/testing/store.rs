@@ -54,6 +54,11 @@ impl MemoryStore {
         Arc::default()
     }
 
+    /// Somebody empties it under those who use it.
+    pub fn forget(&self) {
+        *self.held() = Held::default();
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         // Whoever panicked did so before the assignment that ends each transaction: what is held is whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -268,7 +268,8 @@ impl Applier {
         let Some(company) = &mut self.company else { return };
         let mut heard_last = Vec::new();
         for node in gone {
-            tracing::warn!(%node, "a member is gone");
+            let name = self.state.name_of(*node).unwrap_or_default();
+            tracing::warn!(%node, name, "a member is gone");
             company.different.remove(node);
             heard_last.push((*node, company.roll.gone(*node).unwrap_or(now)));
         }
@@ -353,6 +354,16 @@ impl Applier {
     /// What the store has counts, not what its last lander said of it.
     pub(super) fn led(&mut self, store: LogState) -> Result<(), Failure> {
         let from = self.state.landable_from();
+        if self.recovering.is_none() && store.watermark == Position::ZERO && from.generation() > 0 {
+            let why =
+                format!("it is empty and had landed {from}: it has lost what it had, or is another one; nothing lands");
+            tracing::error!(
+                why,
+                "restore the store from a backup, and restart no node before: this one has all in memory"
+            );
+            self.put_off_landing(why);
+            return Ok(());
+        }
         if self.recovering.is_some() || store.watermark.generation() < from.generation() {
             // It was asked for in an earlier life of the log.
             self.not_led(None);
@@ -365,10 +376,7 @@ impl Applier {
             let why =
                 format!("the store belongs to life {life} of the log, and this node reads life {reads}: nothing lands");
             tracing::error!(why, "is every node given the same --log?");
-            self.not_led(Some(why));
-            if let Some(company) = &mut self.company {
-                company.lead_at = self.clock.mono_ms() + FOREIGN_MS;
-            }
+            self.put_off_landing(why);
             return Ok(());
         }
         if store.watermark < from {
@@ -380,6 +388,14 @@ impl Applier {
             self.landed = store.watermark;
         }
         Ok(())
+    }
+
+    /// Nothing can land for now, and asking each second changes nothing.
+    fn put_off_landing(&mut self, why: String) {
+        self.not_led(Some(why));
+        if let Some(company) = &mut self.company {
+            company.lead_at = self.clock.mono_ms() + FOREIGN_MS;
+        }
     }
 
     pub(super) fn not_led(&mut self, error: Option<String>) {

@@ -420,3 +420,44 @@ async fn a_store_without_rows_is_refused_where_the_log_has_no_beginning() {
     assert!(matches!(refused, StartError::Headless { .. }), "{refused}");
     assert!(company.store.mark().await.is_ok_and(|mark| mark.is_none()), "nothing was written");
 }
+
+/// What is left in the topic of a later life is a part of the registry, even where nothing of it was forgotten.
+#[tokio::test]
+async fn a_store_without_rows_is_refused_where_the_log_lives_its_second_life() {
+    let (mut company, [a, b, c]) = Company::three().await;
+    registered(&a, 0..5).await;
+    landed(&company, &a).await;
+    company.log.make_anew();
+    together(&company, &[&a, &b, &c], RAISED).await;
+    must(&a.registry(), register(&key("orders", "new"), provider(80, ttl(9_000, 60_000)))).await;
+    let log = applied(&a);
+    for seat in [a, b, c] {
+        company.kill(seat).await;
+    }
+    company.store = compute::testing::store::MemoryStore::new();
+    let refused = company.try_join("a").await.map(|_| ()).expect_err("it has one of six");
+    assert!(matches!(refused, StartError::Headless { .. }), "{refused} at {log}");
+    assert!(company.store.mark().await.is_ok_and(|mark| mark.is_none()), "nothing was written");
+    // Somebody has bound it to the log all the same, such as a node that lives and has lost its store.
+    let StartError::Headless { log } = refused else { unreachable!("it was looked at") };
+    company.store.lead(log).await.expect("led");
+    let refused = company.try_join("a").await.map(|_| ()).expect_err("it has one of six");
+    assert!(matches!(refused, StartError::Headless { .. }), "{refused}");
+}
+
+/// Whoever lives has everything in memory: it goes on, lands nothing where something is missing, and says so.
+#[tokio::test]
+async fn a_store_that_was_emptied_under_a_later_life_is_left_alone() {
+    let (company, [a, b, c]) = Company::three().await;
+    registered(&a, 0..5).await;
+    landed(&company, &a).await;
+    company.log.make_anew();
+    together(&company, &[&a, &b, &c], RAISED).await;
+    landed(&company, &a).await;
+    company.store.forget();
+    must(&a.registry(), register(&key("orders", "new"), provider(80, ttl(60_000, 60_000)))).await;
+    let says = |seat: &Seat| seat.registry().status().store_error.clone().is_some_and(|why| why.contains("has lost"));
+    company.until("somebody says it", || [&a, &b, &c].iter().any(|seat| says(seat))).await;
+    company.world.pass(5_000).await;
+    assert_eq!([&a, &b, &c].map(listed), [6; 3], "reads are answered");
+}
