@@ -22,6 +22,8 @@ pub(super) enum Failure {
     Address(String),
     #[error("it could not be reached, and is asked again in {0} ms")]
     Waits(MonoMs),
+    #[error("{0}; it is asked again in {1} ms")]
+    Refuses(String, MonoMs),
     #[error("no answer within {0} ms")]
     Late(u128),
     #[error("{} ({})", .0.message(), .0.code())]
@@ -41,14 +43,18 @@ impl From<Status> for Failure {
 impl Failure {
     /// Who answers is there, and does not believe this node.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Status(status) if status.code() == Code::Unauthenticated)
+        match self {
+            Self::Refuses(..) => true,
+            Self::Status(status) => status.code() == Code::Unauthenticated,
+            _ => false,
+        }
     }
 
     /// For metrics.
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::NoAddress | Self::Address(_) => "no_address",
-            Self::Waits(_) => "waits",
+            Self::Waits(_) | Self::Refuses(..) => "waits",
             Self::Late(_) => "timeout",
             Self::Unproven => "unproven",
             Self::Odd(_) => "odd_answer",
@@ -75,6 +81,8 @@ struct Record {
     /// Failures since the last answer.
     failures: u32,
     retry_at: MonoMs,
+    /// What it said when it last refused this node, if nothing else has come of a call since.
+    refusal: Option<String>,
     pulse_at: MonoMs,
     is_asked: bool,
 }
@@ -102,9 +110,10 @@ impl Link {
         if self.address.is_empty() {
             return Err(Failure::NoAddress);
         }
-        match self.record().retry_at.saturating_sub(now) {
-            0 => {}
-            waits => return Err(Failure::Waits(waits)),
+        let waits = self.record().retry_at.saturating_sub(now);
+        if waits > 0 {
+            let refusal = self.record().refusal.clone();
+            return Err(refusal.map_or(Failure::Waits(waits), |why| Failure::Refuses(why, waits)));
         }
         let channel = self.channel.get_or_init(|| connect::channel(&self.address, config));
         let channel = channel.as_ref().map_err(|wrong| Failure::Address(wrong.clone()))?;
@@ -120,10 +129,12 @@ impl Link {
                 record.answered = Some(now);
                 record.failures = 0;
                 record.retry_at = 0;
+                record.refusal = None;
             }
-            Some(Failure::Waits(_)) => {}
+            Some(Failure::Waits(_) | Failure::Refuses(..)) => {}
             Some(failure) if failure.is_of_the_call() => {}
-            Some(_) => {
+            Some(failure) => {
+                record.refusal = failure.is_refusal().then(|| failure.to_string());
                 let doubled = config.timeouts.backoff_min.saturating_mul(1 << record.failures.min(16));
                 record.failures = record.failures.saturating_add(1);
                 record.retry_at = now + doubled.min(config.timeouts.backoff_max).as_millis() as MonoMs;

@@ -85,6 +85,11 @@ async fn a_node_with_another_secret_is_refused_and_told_why() {
     let Err(PeerError::Refused(why)) = refused else { panic!("it lives, and says so: {refused:?}") };
     assert!(why.contains("does not show that it has the secret"), "{why}");
     assert!(!why.contains("the secret of another one"), "{why}");
+    // Somebody has asked just now, and nobody asks again so soon: what is known is said.
+    for _ in 0..20 {
+        let again = stranger.ask(two.node).await;
+        assert!(matches!(&again, Err(PeerError::Refused(_))), "{again:?}");
+    }
     until(|| one.peers.reachable() == [two.node]).await;
     assert!(stranger.reachable().is_empty());
     assert!(two.inbox.try_recv().is_err());
