@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::command::{Ack, Answer, Caller, Command, KeptOverride, Outcome};
 use crate::directory::{Directory, Progress};
 use crate::error::{Error, What};
-use crate::model::limits::BEHIND_MS_MAX;
+use crate::model::limits::{BEHIND_MS_MAX, CATCH_UP_MS_MAX};
 use crate::model::{
     InstanceKey, Lease, LeaseKind, Namespace, NamespaceRow, NodeIncarnation, Revision, Selector, ServiceKey,
     ServiceName, SessionId,
@@ -184,6 +184,22 @@ impl Registry {
             () = self.inner.clock.sleep(Duration::from_millis(BEHIND_MS_MAX)) => {
                 Err(Error::Behind { at: self.progress().applied.last(), wanted })
             }
+        }
+    }
+
+    /// Whether a reader has seen on another node what this one has not applied yet. Only a revision of the log's present
+    /// life is a place that this node comes to.
+    pub fn is_behind(&self, seen: Revision) -> bool {
+        let applied = self.progress().applied;
+        self.inner.hub.can_be_behind() && seen.position().generation() == applied.generation() && seen > applied.last()
+    }
+
+    /// Waits until this node is not behind a reader, at most 500 ms: one whose log is away answers all the same.
+    pub async fn catch_up(&self, seen: Revision) {
+        let mut progress = self.inner.directory.progress();
+        tokio::select! {
+            _ = progress.wait_for(|progress| progress.applied.last() >= seen) => {}
+            () = self.inner.clock.sleep(Duration::from_millis(CATCH_UP_MS_MAX)) => {}
         }
     }
 

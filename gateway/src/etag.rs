@@ -98,6 +98,11 @@ pub fn revision_of(field: &'static str, text: &str) -> Result<Revision, Invalid>
     revision.parse().map_err(|_| Invalid::new(field, text, "a revision or ETag that Thuban gave, like 1.57.2"))
 }
 
+/// What the reader has seen who brings this condition, if it is one tag and no more.
+pub(crate) fn seen_in(condition: &str) -> Option<Revision> {
+    revision_of("If-None-Match", condition.trim()).ok()
+}
+
 /// What is between the quotes, if there are any.
 fn opaque(tag: &str) -> &str {
     let tag = tag.strip_prefix("W/").unwrap_or(tag);

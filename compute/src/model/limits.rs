@@ -85,3 +85,5 @@ pub const NAMESPACES_MAX: usize = 10_000;
 pub const WAIT_MS_MAX: u64 = 60_000;
 /// Longest wait for a revision that this node has not applied yet.
 pub const BEHIND_MS_MAX: u64 = 5_000;
+/// Longest wait for what the bearer of a tag has seen on another node.
+pub const CATCH_UP_MS_MAX: u64 = 500;

@@ -121,6 +121,10 @@ impl Admin<'_> {
         look: impl Fn(&Registry, &str) -> (T, bool),
     ) -> Result<T, Problem> {
         let Waiting { unless, wait } = waiting;
+        if let Some(seen) = etag::seen_in(&unless).filter(|seen| self.registry().is_behind(*seen)) {
+            self.call.permit = self.shared.admission.wait(self.call.permit)?;
+            self.registry().catch_up(seen).await;
+        }
         // Before the first look: no change behind it is missed.
         let mut watcher = self.registry().watcher(service);
         let (found, is_known) = look(self.registry(), &unless);

@@ -49,6 +49,11 @@ pub(super) async fn discover(
     if let Some(least) = least {
         shared.registry.reach(least).await?;
     }
+    let seen = question.unless.as_deref().and_then(etag::seen_in).filter(|seen| shared.registry.is_behind(*seen));
+    if let Some(seen) = seen {
+        call.permit = shared.admission.wait(call.permit)?;
+        shared.registry.catch_up(seen).await;
+    }
     if !question.wait.is_zero() && shared.registry.is_stale() {
         // Nothing changes here that could be waited for.
         ready(shared)?;

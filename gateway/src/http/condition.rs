@@ -13,7 +13,7 @@ use super::answer::{Basis, CLIENT};
 use super::gate::Call;
 use super::query::Query;
 use crate::error::Problem;
-use crate::etag::revision_of;
+use crate::etag::{self, revision_of};
 pub(super) use crate::precondition::Expected;
 
 /// Answers that a drain lets go of early come within this time, so that their clients do not all come back at once.
@@ -58,10 +58,17 @@ impl Reading {
 
     /// Waits until this node has applied what the reader has seen.
     pub(super) async fn reach(&self, app: &App, call: &mut Call) -> Result<(), Problem> {
-        let Some(least) = self.least else { return Ok(()) };
-        if app.registry.progress().applied.last() < least {
+        if let Some(least) = self.least
+            && app.registry.progress().applied.last() < least
+        {
             call.wait(app)?;
             app.registry.reach(least).await?;
+        }
+        // Whoever brings the tag of another node's answer is not to be shown what was before it.
+        let seen = self.unless.as_deref().and_then(etag::seen_in).filter(|seen| app.registry.is_behind(*seen));
+        if let Some(seen) = seen {
+            call.wait(app)?;
+            app.registry.catch_up(seen).await;
         }
         Ok(())
     }

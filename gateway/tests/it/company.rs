@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use compute::Registry;
-use compute::model::{Check, LogIdentity};
+use compute::model::{Check, LogIdentity, Position, Revision};
 use compute::node::{self, Node, Parts, Readiness};
 use compute::port::clock::SystemClock;
 use compute::port::prober::{Probed, Prober};
@@ -127,7 +127,14 @@ async fn serve(door: grpc::Door, clock: Arc<dyn Clock>) -> (AdminClient<Channel>
 impl Seat {
     /// Asks over HTTP, and holds the answer against the reference.
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Reply {
-        let request = Request::builder().method(method.clone()).uri(path).header("host", "127.0.0.1:7800");
+        self.ask_with(method, path, body, None).await
+    }
+
+    async fn ask_with(&self, method: Method, path: &str, body: Option<Value>, condition: Option<&str>) -> Reply {
+        let mut request = Request::builder().method(method.clone()).uri(path).header("host", "127.0.0.1:7800");
+        if let Some(condition) = condition {
+            request = request.header("if-none-match", condition);
+        }
         let request = match body {
             Some(body) => request.header("content-type", "application/json").body(Body::from(body.to_string())),
             None => request.body(Body::empty()),
@@ -237,4 +244,33 @@ async fn who_watches_at_another_node_is_listed_too() {
     let listed = a.get(&format!("{ORDERS}/subscribers")).await;
     assert_eq!((&listed["items"], &listed["unanswered"]), (&json!([]), &json!(["b"])));
     assert_eq!(a.admin.clone().list_subscribers(asked).await.expect("told").into_inner().unanswered, ["b"]);
+}
+
+/// A tag of the node that is ahead: what was before it is not shown, not even by a read that does not wait.
+#[tokio::test]
+async fn a_tag_of_what_is_not_here_yet_is_waited_for() {
+    let (_company, [a, b]) = Company::of_two().await;
+    let place = |n: u32| format!("{ORDERS}/instances/i{n}");
+    let made = || Some(json!({"host": "127.0.0.1", "port": 80}));
+    let at = |reply: &Reply| reply.header("x-thuban-revision").parse::<Revision>().expect("a revision");
+    // On a slow machine a register may take longer than the read waits; then it is tried again.
+    for n in 0..100 {
+        let before = at(&a.ask(Method::PUT, &place(2 * n), made()).await);
+        let ahead =
+            Position::new(before.position().generation(), before.position().offset() + 1_000).expect("a place").at(0);
+        let (condition, new) = (format!("\"{ahead}-0000000000000000\""), place(2 * n + 1));
+        let (told, put) =
+            tokio::join!(b.ask_with(Method::GET, "/v1/discover?service=orders", None, Some(&condition)), async {
+                let clock = SystemClock::new();
+                let began = clock.mono_ms();
+                let put = a.ask(Method::PUT, &new, made()).await;
+                (put, clock.mono_ms() - began)
+            });
+        if put.1 < 250 {
+            let (told, put) = (at(&told), at(&put.0));
+            assert!(told >= put, "{told} was shown, and {put} was there before the time was up");
+            return;
+        }
+    }
+    panic!("no register was fast enough");
 }

@@ -117,7 +117,7 @@ fn revision(name: &'static str, description: &'static str) -> Described {
 }
 
 fn if_none_match() -> Described {
-    let description = "The ETag of an earlier answer: 304 if nothing has changed since";
+    let description = "The ETag of an earlier answer: 304 if nothing has changed since. One of another node that is ahead is waited for, at most 500 ms";
     Described::header("If-None-Match", description, json!({ "type": "string" }))
 }
 
