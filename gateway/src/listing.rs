@@ -5,7 +5,7 @@ use std::sync::Arc;
 use compute::command::KeptOverride;
 use compute::error::What;
 use compute::model::{InstanceKey, Invalid, ServiceKey, ServiceName};
-use compute::node::Readiness;
+use compute::node::{Readiness, Report};
 use compute::registry::{Gathered, NodeSeen, Watching};
 use compute::{Error, Registry};
 
@@ -84,11 +84,24 @@ pub(crate) fn state_of(seen: &NodeSeen) -> (&'static str, Option<String>) {
     match &seen.report {
         Ok(report) => {
             let (state, why) = state(&report.readiness);
-            (state, why.map(str::to_owned))
+            (state, why.map(str::to_owned).or_else(|| troubles(report, seen.freezes.len())))
         }
         Err(error) if seen.leaving => ("draining", Some(error.to_string())),
         Err(error) => ("unknown", Some(error.to_string())),
     }
+}
+
+/// What is wrong with a node that is ready all the same, in words.
+fn troubles(report: &Report, freezes: usize) -> Option<String> {
+    let all = [
+        report.isolated.clone(),
+        report.log_away_ms.map(|ms| format!("the log has been away for {ms} ms")),
+        report.store_error.as_ref().map(|why| format!("the store: {why}")),
+        report.holding.as_ref().map(|why| format!("ends no lease: {why}")),
+        (freezes > 0).then(|| format!("freezes: {freezes}")),
+    ];
+    let all: Vec<_> = all.into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// The kept overrides of a service behind `after`, by id.

@@ -55,6 +55,15 @@ pub enum FreezeScope {
     Service(ServiceKey),
 }
 
+impl fmt::Display for FreezeScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(node) => write!(f, "node {node}"),
+            Self::Service(key) => write!(f, "service {key}"),
+        }
+    }
+}
+
 /// Removals that are held back because too many would go at once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Freeze {

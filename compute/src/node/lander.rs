@@ -120,6 +120,9 @@ impl Lander {
                     pause = (pause * 2).min(RETRY_MAX);
                 }
                 Landing::Done(position) => {
+                    if pause > RETRY_FIRST {
+                        tracing::info!(landed = %position, "the store takes rows again");
+                    }
                     pause = RETRY_FIRST;
                     self.trim(*position).await;
                     kept.set(position.offset().saturating_sub(self.trimmed.offset()) as f64);

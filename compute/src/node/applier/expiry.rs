@@ -214,8 +214,15 @@ impl Expiry {
                 link.session_moved(*session, *epoch);
             }
             LeaseEvent::SessionClosed { session } => self.table.session_closed(*session),
-            LeaseEvent::Frozen { scope, freeze } => self.table.frozen(scope, *freeze, now),
-            LeaseEvent::Released { scope } => self.table.released(scope),
+            LeaseEvent::Frozen { scope, freeze } => {
+                let (lapsed, of) = state.freeze(scope).map_or((0, 0), |standing| (standing.lapsed, standing.of));
+                tracing::warn!(%scope, lapsed, of, "frozen: too many leases lapse at once, and none is ended");
+                self.table.frozen(scope, *freeze, now);
+            }
+            LeaseEvent::Released { scope } => {
+                tracing::info!(%scope, "frozen no more");
+                self.table.released(scope);
+            }
         }
         None
     }
