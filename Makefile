@@ -36,7 +36,7 @@ cluster: build
 	@exec python3 deploy/local/cluster.py --binary $(BINARY) $(ARGS)
 
 test:
-	@.ci/suite rust clients contract prometheus load counts deploy cluster
+	@.ci/suite rust clients contract prometheus load deploy cluster
 
 check:
 	@.ci/suite format lint features deny doc
