@@ -121,6 +121,9 @@ pub enum Failure {
 pub async fn start(parts: Parts, config: Config) -> Result<Node, StartError> {
     let booted = bootstrap::boot(&parts).await?;
     let me = NodeIncarnation(parts.chance.number());
+    if parts.peers.is_some() {
+        tracing::info!(node = %me, name = %config.name, "this is how the log knows this node");
+    }
     let directory = Arc::new(Directory::new(config.selected));
     // A node among others is one whose log they share.
     let hub = Hub::new(if parts.peers.is_some() { Company::Among } else { Company::Alone });

@@ -7,7 +7,7 @@ use crate::client;
 use crate::config::Flags;
 use crate::decisions;
 
-/// Thuban: a service registry and configuration center
+/// Thuban: a service registry
 #[derive(Parser)]
 #[command(
     name = "thuban",

@@ -147,7 +147,15 @@ impl Checking<'_> {
             return None;
         };
         let peers = self.peers(&secret, tls?)?;
-        Some(Some(Cluster { peer: peer?, gossip: gossip?, advertise, join, peers }))
+        let (peer, gossip) = (peer?, gossip?);
+        let is_everywhere = [peer, gossip].iter().any(|addr| addr.ip().is_unspecified());
+        if is_everywhere && advertise.is_none() {
+            self.rule(
+                "peer or gossip listens on every address of this machine, and advertise is not set: the other nodes do \
+                 not know which of them to call; give --advertise HOST",
+            );
+        }
+        Some(Some(Cluster { peer, gossip, advertise, join, peers }))
     }
 
     /// With the secret that all nodes of the cluster have.
@@ -169,7 +177,11 @@ impl Checking<'_> {
     }
 
     fn host(&mut self, name: &str) -> Option<String> {
-        self.parsed(name, "a host name or an IP address", |word| is_host(word).then(|| word.to_owned()))
+        let is_one =
+            |word: &str| is_host(word) && !word.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+        self.parsed(name, "a host name or an IP address that others reach", |word| {
+            is_one(word).then(|| word.to_owned())
+        })
     }
 }
 

@@ -192,6 +192,7 @@ fn what_only_a_cluster_has_is_refused_without_one() {
     );
     wrong(&["--join", "nowhere"], &[], None, &["gossip addresses such as", "\"nowhere\""]);
     wrong(&["--advertise", "a b"], &[], None, &["advertise = \"a b\"", "a host name or an IP address"]);
+    wrong(&["--advertise", "0.0.0.0"], &[], None, &["advertise = \"0.0.0.0\"", "that others reach"]);
 }
 
 #[test]
@@ -214,6 +215,9 @@ fn a_shared_log_needs_a_shared_store_and_a_secret() {
     assert_eq!(with(&["--join", "10.0.0.1:7803,other:7803", "--advertise", "10.0.0.2"]), "");
     let open = with(&["--peer", "0.0.0.0:7802"]);
     assert!(open.contains("peer = \"0.0.0.0:7802\" is not a loopback address"), "{open}");
+    let everywhere = with(&["--gossip", "0.0.0.0:7803", "--insecure"]);
+    assert!(everywhere.contains("give --advertise HOST"), "{everywhere}");
+    assert_eq!(with(&["--gossip", "0.0.0.0:7803", "--insecure", "--advertise", "10.0.0.2"]), "");
     let setting = with(&["--kafka-setting", "acks=1"]);
     assert!(setting.contains("kafka setting acks = `1`; allowed: all"), "{setting}");
     assert!(with(&["--kafka-setting", "acks"]).contains("NAME=VALUE"));
